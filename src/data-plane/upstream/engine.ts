@@ -1,0 +1,113 @@
+// The interface between an exchange and the way bytes reach an endpoint. Both engines (wire, undici)
+// implement it and must behave the same: every exchange test runs on both. Runs on a worker thread.
+//
+// Life of a call: dispatch → onConnected? → onHead → onBody* → onEnd, or onError at any point. Exactly
+// one of onEnd / onError is called, and nothing after it. abort() silences the call: no callback follows.
+import type { EndpointConfig, UpstreamConfig } from '../../config/config.ts';
+import type { ExchangeErrorCode } from '../../errors.ts';
+
+/** The upstream side's failures; each has an entry in EXCHANGE_ERRORS. */
+export type UpstreamErrorCode = Extract<
+  ExchangeErrorCode,
+  | 'connect-failure'
+  | 'refused'
+  | 'connect-timeout'
+  | 'reset'
+  | 'bad-response'
+  | 'response-timeout'
+  | 'idle-timeout'
+>;
+
+/** The request's body is absent. */
+export const BODY_NONE = -1;
+/** The request's body has no known length and is sent chunked. */
+export const BODY_CHUNKED = -2;
+
+export interface UpstreamRequest {
+  /** Upper case as the client sent it. */
+  readonly method: string;
+  /** Origin-form target, already checked: no control bytes, no spaces. */
+  readonly target: string;
+  /** `name: value\r\n` lines, Host first, hop-by-hop and framing headers removed, one latin1 character a byte. */
+  readonly headerBlock: string;
+  /** BODY_NONE, BODY_CHUNKED or the length in bytes. */
+  readonly bodyLength: number;
+}
+
+/**
+ * A response head as it is passed on. `headerBlock` holds `Name: value` lines joined by CRLF with no
+ * final CRLF, in the upstream's order and spelling, one latin1 character a byte; '' = no header. Hop-by-hop
+ * headers (also those `Connection` names), Content-Length, Transfer-Encoding, Date and Keep-Alive are removed.
+ * Checked by the engine: no control bytes, no line without a name.
+ */
+export interface UpstreamHead {
+  readonly status: number;
+  /** Reason phrase; may be ''. */
+  readonly reason: string;
+  readonly headerBlock: string;
+  /** Content-Length as announced, also on answers to HEAD and on 304; -1 = none was announced. */
+  readonly contentLength: number;
+}
+
+export interface UpstreamHandler {
+  /** The request's head is being written: from now on it may have reached the endpoint. */
+  onSent(): void;
+  onHead(head: UpstreamHead): void;
+  /**
+   * A piece of the body. `chunk` is only valid until this returns: copy what is kept.
+   * @returns false to hold back the upstream until `resume()`.
+   */
+  onBody(chunk: Uint8Array): boolean;
+  onEnd(): void;
+  onError(code: UpstreamErrorCode): void;
+  /** The request body may be written again after `write` returned false. */
+  onDrain(): void;
+}
+
+export interface UpstreamCall {
+  /**
+   * Sends a piece of the request body. The chunk is copied if it is kept.
+   * @returns false when the caller should wait for `onDrain`.
+   */
+  write(chunk: Uint8Array): boolean;
+  /** The request body is complete. Called for every request that has one. */
+  endBody(): void;
+  /** Lets response bytes flow again after `onBody` returned false. */
+  resume(): void;
+  /** The exchange is over for the caller; the connection is closed unless it is in a known clean state. */
+  abort(): void;
+}
+
+/** All connections of one worker to one endpoint. */
+export interface EndpointConnections {
+  /** Starts a call. Never throws; a failure arrives by `onError`, never before dispatch has returned. */
+  dispatch(request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall;
+  /** Connections open now. */
+  readonly connectionCount: number;
+  /** No new calls come; idle connections close now, busy ones when their call ends. */
+  close(): void;
+}
+
+export type OpenEndpoint = (
+  endpoint: EndpointConfig,
+  upstream: UpstreamConfig,
+  wheel: TimerWheel,
+) => EndpointConnections;
+
+/** The worker's coarse timers: one interval for all, so that a request costs no timer of its own. */
+export interface TimerWheel {
+  /** Milliseconds, advanced once a tick. */
+  readonly nowMs: number;
+  /** Calls `owner.onTimeout(kind)` once, up to one tick late. Reuses `owner.timer` storage; re-arming moves it. */
+  arm(owner: Timed, delayMs: number): void;
+  disarm(owner: Timed): void;
+}
+
+/** Something with at most one running timeout. The fields belong to the wheel. */
+export interface Timed {
+  wheelBucket: number;
+  wheelPrevious: Timed | null;
+  wheelNext: Timed | null;
+  wheelDeadlineMs: number;
+  onTimeout(): void;
+}
