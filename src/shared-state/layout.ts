@@ -1,0 +1,247 @@
+// The shared memory, drawn. Every buffer is allocated once by the primary and handed to the workers;
+// nothing here moves or grows while the process lives, so a word's place is its identity.
+//
+//   control    1 line a group          epoch, version
+//   banks      2 × bankWords           what a reload or an evaluator changes; one is read, one is written
+//     ┌ header: epoch, structureEpoch, upstreamCount, arenaUsed
+//     ├ upstreams × UPSTREAM_HEADER_WORDS: policy, counts, offsets into the arena
+//     └ arena: endpoint entries, periods, hash rings
+//   slots      endpoints × 4 lines     one endpoint's live words, grouped by who writes them
+//   upstreams  upstreams × 8 lines     one upstream's live words
+//   workers    workers × 2 lines       state, heartbeat, adopted epoch
+//   stripes    workers × (endpoints + upstreams × 4)   what each worker holds, one writer each
+//   counters   workers × (…)           float64 event counters, one writer each
+//   histograms workers × (endpoints + upstreams) × HISTOGRAM_BUCKETS float64, one writer each
+//   rings      workers × endpoints × RING_WORDS        response-time samples, one writer each
+//
+// A *line* is 64 bytes: words of different writers never share one. Float64 counters are exact to 2^53
+// and are single 8-byte stores on the platforms Node runs on, so a reader never sees half of one.
+
+/** Changed whenever a word moves, so that two builds never share memory by mistake. */
+export const LAYOUT_VERSION = 1;
+
+/** Int32 words in a 64-byte line. */
+export const LINE_WORDS = 16;
+
+export interface SharedStateSizes {
+  readonly workers: number;
+  /** Endpoint slots. */
+  readonly endpoints: number;
+  readonly upstreams: number;
+}
+
+/** Plain buffers: what crosses a thread boundary. `open()` in shared-state.ts gives them their meaning. */
+export interface SharedStateBuffers {
+  readonly layoutVersion: number;
+  readonly sizes: SharedStateSizes;
+  readonly control: SharedArrayBuffer;
+  readonly banks: readonly [SharedArrayBuffer, SharedArrayBuffer];
+  readonly slots: SharedArrayBuffer;
+  readonly upstreams: SharedArrayBuffer;
+  readonly workers: SharedArrayBuffer;
+  readonly stripes: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly histograms: SharedArrayBuffer;
+  readonly rings: SharedArrayBuffer;
+}
+
+// ── control (Int32, one line each) ──
+/** Writer: primary, last of a publication. Readers: workers, once a request. Order: sequentially consistent. */
+export const CONTROL_EPOCH = 0;
+export const CONTROL_WORDS = LINE_WORDS;
+
+// ── bank header (Int32) ── writer: primary, only while no worker reads this bank; readers: workers after the epoch word.
+export const BANK_EPOCH = 0;
+/** Epoch of the last change that came with a message (endpoints added, routes changed …). */
+export const BANK_STRUCTURE_EPOCH = 1;
+export const BANK_UPSTREAM_COUNT = 2;
+export const BANK_ARENA_USED = 3;
+export const BANK_HEADER_WORDS = LINE_WORDS;
+
+/** Upstream header in a bank. Offsets are words from the bank's start. */
+export const UPSTREAM_POLICY = 0;
+export const UPSTREAM_ENDPOINT_COUNT = 1;
+/** Entries [0, primaryCount) are primaries, the rest backups. */
+export const UPSTREAM_PRIMARY_COUNT = 2;
+export const UPSTREAM_ENDPOINTS_OFFSET = 3;
+export const UPSTREAM_PERIOD_OFFSET = 4;
+export const UPSTREAM_PERIOD_LENGTH = 5;
+export const UPSTREAM_RING_OFFSET = 6;
+export const UPSTREAM_RING_LENGTH = 7;
+export const UPSTREAM_MAX_REQUESTS = 8;
+export const UPSTREAM_HEADER_WORDS = LINE_WORDS;
+
+/** Endpoint entry in a bank's arena. */
+export const ENTRY_SLOT = 0;
+/** As configured, 1–1000. */
+export const ENTRY_WEIGHT = 1;
+/** What the policies use: configured weight × slow start × response-time weight, in thousandths. */
+export const ENTRY_EFFECTIVE_WEIGHT = 2;
+/** maxConnections; 0 = unlimited. */
+export const ENTRY_CAP = 3;
+/** Index of the zone's name in the structure message; 0 = none. */
+export const ENTRY_ZONE = 4;
+export const ENTRY_WORDS = 8;
+
+/** Longest smooth period kept; larger weight sums are scaled down to it. 16,384 picks keep a share exact to 0.01 %. */
+export const PERIOD_LENGTH_MAX = 16_384;
+
+// ── slot (Int32 × 4 lines) ──
+export const SLOT_LINES = 4;
+export const SLOT_WORDS = SLOT_LINES * LINE_WORDS;
+/** Line 0. Requests in flight over all workers. Writers: workers by compare-and-swap or add; primary when a worker died. */
+export const SLOT_ACTIVE = 0;
+/** Line 1: outcomes, written by workers. Connect failures in a row. Atomics. */
+export const SLOT_CONNECT_FAILURES = LINE_WORDS;
+/** 5xx answers in a row. Atomics. */
+export const SLOT_CONSECUTIVE_5XX = LINE_WORDS + 1;
+/** Line 2: verdicts. Bits below. Writers: primary; workers only set FLAG_EJECTED_CONNECT. Atomics.or/and. */
+export const SLOT_FLAGS = 2 * LINE_WORDS;
+/** How often ejected without a long good time since; multiplies the ejection time. Writer: primary. */
+export const SLOT_EJECTION_COUNT = 2 * LINE_WORDS + 1;
+/** 0 free, 1 used, 2 draining before reuse. Writer: primary. */
+export const SLOT_STATE = 2 * LINE_WORDS + 2;
+/** Line 3 belongs to latency-aware policies. Smoothed response time in µs; 0 = no sample. Writers: workers by CAS. */
+export const SLOT_EWMA_US = 3 * LINE_WORDS;
+/** Time of the last EWMA update, ms of the process clock modulo 2^31. */
+export const SLOT_EWMA_AT_MS = 3 * LINE_WORDS + 1;
+
+export const SLOT_FREE = 0;
+export const SLOT_USED = 1;
+export const SLOT_DRAINING = 2;
+
+/** The active probe says down. */
+export const FLAG_PROBE_DOWN = 1;
+/** The active probe has seen it up; neither bit: not known yet. */
+export const FLAG_PROBE_UP = 2;
+/** Ejected by an outlier detector. */
+export const FLAG_EJECTED = 4;
+/** Ejected because connections failed; a worker sets it, the primary clears it. */
+export const FLAG_EJECTED_CONNECT = 8;
+/** The operator takes it out: finishes what is in flight. */
+export const FLAG_ADMIN_DRAINING = 16;
+export const FLAG_ADMIN_DOWN = 32;
+
+/** Any of these bits and an endpoint is not picked in normal times. */
+export const INELIGIBLE_MASK =
+  FLAG_PROBE_DOWN | FLAG_EJECTED | FLAG_EJECTED_CONNECT | FLAG_ADMIN_DRAINING | FLAG_ADMIN_DOWN;
+/** In panic, probes and detectors are not believed; the operator and refused connections are. */
+export const PANIC_MASK = FLAG_EJECTED_CONNECT | FLAG_ADMIN_DRAINING | FLAG_ADMIN_DOWN;
+/** When refused connections, too, leave nobody. */
+export const LAST_RESORT_MASK = FLAG_ADMIN_DRAINING | FLAG_ADMIN_DOWN;
+
+// ── upstream (Int32 × 8 lines) ──
+export const LIVE_LINES = 8;
+export const LIVE_WORDS = LIVE_LINES * LINE_WORDS;
+/** Line 0. Turns taken: the next place in the period. Writers: workers, one add a pick. Wraps. */
+export const LIVE_TURN = 0;
+/** Line 1. Requests in flight in the upstream. Writers: workers by CAS against maxRequests. */
+export const LIVE_REQUESTS = LINE_WORDS;
+/** Line 2. Retries in flight. Writers: workers by CAS against the budget. */
+export const LIVE_RETRIES = 2 * LINE_WORDS;
+/** Line 3. Requests waiting for an endpoint. Writers: workers by CAS against maxPending. */
+export const LIVE_PENDING = 3 * LINE_WORDS;
+/** Line 4. Flag bits that rule an endpoint out now: INELIGIBLE_MASK or, in panic, fewer. Writer: primary. */
+export const LIVE_INELIGIBLE_MASK = 4 * LINE_WORDS;
+/** Line 4. 1 = the circuit is open, 2 = half-open. Writer: primary. */
+export const LIVE_CIRCUIT = 4 * LINE_WORDS + 1;
+
+// ── worker (Int32 × 2 lines) ──
+export const WORKER_LINES = 2;
+export const WORKER_WORDS = WORKER_LINES * LINE_WORDS;
+/** Line 0, writer: the worker. One of WORKER_STATE_*. */
+export const WORKER_STATE = 0;
+/** Heartbeats so far; the primary watches it grow. */
+export const WORKER_HEARTBEAT = 1;
+/** Epoch whose bank this worker reads; it reads no other. */
+export const WORKER_EPOCH = 2;
+/** Requests being answered now by this worker. */
+export const WORKER_ACTIVE = 3;
+/** Line 1, writer: the primary. How often this worker was started. */
+export const WORKER_STARTS = LINE_WORDS;
+
+export const WORKER_STATE_STOPPED = 0;
+export const WORKER_STATE_STARTING = 1;
+export const WORKER_STATE_RUNNING = 2;
+export const WORKER_STATE_DRAINING = 3;
+export const WORKER_STATE_FAILED = 4;
+export const WORKER_STATE_NAMES = ['stopped', 'starting', 'running', 'draining', 'failed'] as const;
+
+// ── stripes (Int32, per worker, whole lines) ── writer: the worker; the primary once it is dead.
+/** Words of an upstream's part of a stripe: requests, retries, pending. */
+export const UPSTREAM_STRIPE_WORDS = 4;
+export const STRIPE_REQUESTS = 0;
+export const STRIPE_RETRIES = 1;
+export const STRIPE_PENDING = 2;
+
+// ── counters (float64, per worker) ── writer: the worker; they survive its replacement.
+/** Per endpoint. */
+export const COUNTER_REQUESTS = 0;
+export const COUNTER_FAILURES = 1;
+export const COUNTER_CONNECT_FAILURES = 2;
+export const COUNTER_RESPONSES_5XX = 3;
+export const COUNTER_BYTES_SENT = 4;
+export const COUNTER_BYTES_RECEIVED = 5;
+export const ENDPOINT_COUNTERS = 8;
+/** Per upstream. */
+export const COUNTER_RETRIES = 0;
+export const COUNTER_RETRIES_DENIED = 1;
+export const COUNTER_NO_ENDPOINT = 2;
+export const COUNTER_STATUS_1XX = 3;
+export const UPSTREAM_COUNTERS = 8;
+/** Per worker: requests, connections, then one a code of EXCHANGE_ERRORS in its order. */
+export const COUNTER_WORKER_REQUESTS = 0;
+export const COUNTER_WORKER_ERRORS = 8;
+export const WORKER_COUNTERS = 64;
+
+// ── histograms ── log-linear: exact below 128 µs, then 64 buckets an octave (≤ 1.6 % wide), to 2^31 µs.
+export const HISTOGRAM_BUCKETS = 1664;
+
+// ── response-time rings (Int32, per worker and slot) ──
+/** Samples kept; a power of two. */
+export const RING_SAMPLES = 16;
+/** Word 0 counts samples written; samples follow. Padded to lines of one writer. */
+export const RING_WORDS = 2 * LINE_WORDS;
+
+/** Words of one bank. 1,024 words of arena an endpoint hold 200 replicas of a ring with room to spare. */
+export function bankWords(sizes: SharedStateSizes): number {
+  return (
+    BANK_HEADER_WORDS +
+    sizes.upstreams * UPSTREAM_HEADER_WORDS +
+    Math.max(1 << 18, sizes.endpoints * 1024) +
+    sizes.upstreams * 1024
+  );
+}
+
+/** Words of one worker's stripe, rounded up to whole lines. */
+export function stripeWords(sizes: SharedStateSizes): number {
+  const words = sizes.endpoints + sizes.upstreams * UPSTREAM_STRIPE_WORDS;
+  return Math.ceil(words / LINE_WORDS) * LINE_WORDS;
+}
+
+/** Float64 counters of one worker. A multiple of 8, so that a worker's part is whole lines. */
+export function counterCount(sizes: SharedStateSizes): number {
+  return (
+    WORKER_COUNTERS + sizes.upstreams * UPSTREAM_COUNTERS + sizes.endpoints * ENDPOINT_COUNTERS
+  );
+}
+
+/** Allocates all shared memory, zeroed. Untouched pages cost no memory. Called once, by the primary. */
+export function allocate(sizes: SharedStateSizes): SharedStateBuffers {
+  const bankBytes = bankWords(sizes) * 4;
+  return {
+    layoutVersion: LAYOUT_VERSION,
+    sizes,
+    control: new SharedArrayBuffer(CONTROL_WORDS * 4),
+    banks: [new SharedArrayBuffer(bankBytes), new SharedArrayBuffer(bankBytes)],
+    slots: new SharedArrayBuffer(sizes.endpoints * SLOT_WORDS * 4),
+    upstreams: new SharedArrayBuffer(sizes.upstreams * LIVE_WORDS * 4),
+    workers: new SharedArrayBuffer(sizes.workers * WORKER_WORDS * 4),
+    stripes: new SharedArrayBuffer(sizes.workers * stripeWords(sizes) * 4),
+    counters: new SharedArrayBuffer(sizes.workers * counterCount(sizes) * 8),
+    histograms: new SharedArrayBuffer(
+      sizes.workers * (sizes.endpoints + sizes.upstreams) * HISTOGRAM_BUCKETS * 8,
+    ),
+    rings: new SharedArrayBuffer(sizes.workers * sizes.endpoints * RING_WORDS * 4),
+  };
+}
