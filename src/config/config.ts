@@ -181,6 +181,8 @@ export interface UpstreamConfig {
     readonly replicas: number;
     /** 0 = off, else ≥ 1. */
     readonly balanceFactor: number;
+    /** Entries of the maglev table, a prime number. */
+    readonly tableSize: number;
   };
   readonly leastConnections: { readonly halfLifeMs: number };
   readonly responseTime: {

@@ -1,0 +1,37 @@
+// `millrace check`: validates a configuration file and the files it names, and starts nothing.
+import type { Command } from 'commander';
+import { checkFiles } from '../config/check-files.ts';
+import { readConfig } from '../config/load.ts';
+import { InputError } from '../errors.ts';
+
+interface CheckOptions {
+  readonly config: string;
+}
+
+/** Adds the command. It throws an InputError with every problem. */
+export function registerCheck(program: Command): void {
+  program
+    .command('check')
+    .description('validate a configuration file; every problem is listed')
+    .requiredOption('-c, --config <file>', 'the configuration: .yaml, .json or .toml')
+    .action((options: CheckOptions) => {
+      const { config, lineOf } = readConfig(options.config, process.env);
+      const problems = checkFiles(config, lineOf);
+      if (problems.length > 0) throw new InputError(options.config, problems);
+      const upstreams = Object.values(config.upstreams);
+      const counts = [
+        count(config.listeners.length, 'listener'),
+        count(config.routes.length, 'route'),
+        count(upstreams.length, 'upstream'),
+        count(
+          upstreams.reduce((sum, upstream) => sum + upstream.endpoints.length, 0),
+          'endpoint',
+        ),
+      ];
+      process.stdout.write(`${options.config}: ok (${counts.join(', ')})\n`);
+    });
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}

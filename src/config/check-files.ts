@@ -1,0 +1,80 @@
+// Opens the certificate, key and CA files that a configuration names, so that a file that is missing or
+// broken is one clear problem at start or reload, not a failed handshake later. Called by check and run.
+// Rule broken: config/ reads the named file only; which files these are is known nowhere else.
+import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Problem } from '../errors.ts';
+import type { Config } from './config.ts';
+import { formatPath, type LineOf, type TreePath } from './tree.ts';
+
+interface Report {
+  (path: TreePath, expected: string, found: string): void;
+}
+
+const CERTIFICATE_PATTERN = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** Every file that cannot be read or does not hold what it should; empty when all are good. */
+export function checkFiles(config: Config, lineOf: LineOf = () => 0): readonly Problem[] {
+  const problems: Problem[] = [];
+  const report: Report = (path, expected, found) => {
+    problems.push({ path: formatPath(path), line: lineOf(path), expected, found });
+  };
+  for (const [index, { tls }] of config.listeners.entries()) {
+    const path = ['listeners', index, 'tls'];
+    for (const [item, { cert, key }] of (tls?.certificates ?? []).entries()) {
+      checkPair([...path, 'certificates', item], cert, key, report);
+    }
+    if (tls !== null) readCertificates([...path, 'clientCa'], tls.clientCa, report);
+  }
+  for (const { name, tls } of Object.values(config.upstreams)) {
+    if (tls === null) continue;
+    const path = ['upstreams', name, 'tls'];
+    readCertificates([...path, 'ca'], tls.ca, report);
+    checkPair(path, tls.cert, tls.key, report);
+  }
+  return problems;
+}
+
+function checkPair(path: TreePath, cert: string, key: string, report: Report): void {
+  const [certificate] = readCertificates([...path, 'cert'], cert, report);
+  const privateKey = readKey([...path, 'key'], key, report);
+  if (certificate === undefined || privateKey === undefined) return;
+  if (!certificate.checkPrivateKey(privateKey)) {
+    report([...path, 'key'], `the private key of ${cert}`, `another key in ${key}`);
+  }
+}
+
+function readCertificates(path: TreePath, file: string, report: Report): X509Certificate[] {
+  const text = readPem(path, file, report);
+  if (text === undefined) return [];
+  const blocks = text.match(CERTIFICATE_PATTERN) ?? [];
+  if (blocks.length === 0) report(path, 'a PEM certificate', `none in ${file}`);
+  try {
+    return blocks.map((block) => new X509Certificate(block));
+  } catch {
+    report(path, 'a PEM certificate', `one that cannot be read in ${file}`);
+    return [];
+  }
+}
+
+function readKey(path: TreePath, file: string, report: Report): KeyObject | undefined {
+  const text = readPem(path, file, report);
+  if (text === undefined) return undefined;
+  try {
+    return createPrivateKey(text);
+  } catch {
+    report(path, 'a PEM private key that is not encrypted', `none in ${file}`);
+    return undefined;
+  }
+}
+
+// An empty name means that no file is asked for.
+function readPem(path: TreePath, file: string, report: Report): string | undefined {
+  if (file === '') return undefined;
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    report(path, 'a readable file', `${(error as NodeJS.ErrnoException).code} for ${file}`);
+    return undefined;
+  }
+}
