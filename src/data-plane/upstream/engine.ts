@@ -23,6 +23,7 @@ export const BODY_NONE = -1;
 /** The request's body has no known length and is sent chunked. */
 export const BODY_CHUNKED = -2;
 
+/** Read during dispatch only: the object may be used again as soon as dispatch returns. */
 export interface UpstreamRequest {
   /** Upper case as the client sent it. */
   readonly method: string;
@@ -30,7 +31,7 @@ export interface UpstreamRequest {
   readonly target: string;
   /** `name: value\r\n` lines, Host first, hop-by-hop and framing headers removed, one latin1 character a byte. */
   readonly headerBlock: string;
-  /** BODY_NONE, BODY_CHUNKED or the length in bytes. */
+  /** BODY_NONE, BODY_CHUNKED or the length in bytes. Only BODY_CHUNKED and lengths above 0 have a body to be ended. */
   readonly bodyLength: number;
 }
 
@@ -38,7 +39,7 @@ export interface UpstreamRequest {
  * A response head as it is passed on. `headerBlock` holds `Name: value` lines joined by CRLF with no
  * final CRLF, in the upstream's order and spelling, one latin1 character a byte; '' = no header. Hop-by-hop
  * headers (also those `Connection` names), Content-Length, Transfer-Encoding, Date and Keep-Alive are removed.
- * Checked by the engine: no control bytes, no line without a name.
+ * Checked by the engine: no control bytes, no line without a name. The object is only valid until onHead returns.
  */
 export interface UpstreamHead {
   readonly status: number;
@@ -50,12 +51,15 @@ export interface UpstreamHead {
 }
 
 export interface UpstreamHandler {
-  /** The request's head is being written: from now on it may have reached the endpoint. */
+  /**
+   * The request's head is being written: from now on it may have reached the endpoint. May come before
+   * dispatch has returned, and again when the engine itself sends the request a second time.
+   */
   onSent(): void;
   onHead(head: UpstreamHead): void;
   /**
    * A piece of the body. `chunk` is only valid until this returns: copy what is kept.
-   * @returns false to hold back the upstream until `resume()`.
+   * @returns false to hold back the upstream until `resume()`. What was read already may still come.
    */
   onBody(chunk: Uint8Array): boolean;
   onEnd(): void;
@@ -70,7 +74,7 @@ export interface UpstreamCall {
    * @returns false when the caller should wait for `onDrain`.
    */
   write(chunk: Uint8Array): boolean;
-  /** The request body is complete. Called for every request that has one. */
+  /** The request body is complete. Called for every request that has one (see `bodyLength`). */
   endBody(): void;
   /** Lets response bytes flow again after `onBody` returned false. */
   resume(): void;
@@ -96,18 +100,24 @@ export type OpenEndpoint = (
 
 /** The worker's coarse timers: one interval for all, so that a request costs no timer of its own. */
 export interface TimerWheel {
-  /** Milliseconds, advanced once a tick. */
+  /** Milliseconds, advanced once a tick: costs a field. */
   readonly nowMs: number;
-  /** Calls `owner.onTimeout(kind)` once, up to one tick late. Reuses `owner.timer` storage; re-arming moves it. */
+  /** Milliseconds now, with fractions: costs a reading of the clock. Never behind `nowMs`. */
+  readMs(): number;
+  /** Calls `owner.onTimeout()` once, up to two ticks late, never early. Arming again replaces the deadline. */
   arm(owner: Timed, delayMs: number): void;
   disarm(owner: Timed): void;
 }
 
 /** Something with at most one running timeout. The fields belong to the wheel. */
 export interface Timed {
+  /** Starts as -1: not armed. */
   wheelBucket: number;
+  /** Starts as null. */
   wheelPrevious: Timed | null;
+  /** Starts as null. */
   wheelNext: Timed | null;
+  /** Starts as 0. */
   wheelDeadlineMs: number;
   onTimeout(): void;
 }
