@@ -95,6 +95,8 @@ export const SLOT_ACTIVE = 0;
 export const SLOT_CONNECT_FAILURES = LINE_WORDS;
 /** 5xx answers in a row. Atomics. */
 export const SLOT_CONSECUTIVE_5XX = LINE_WORDS + 1;
+/** Longest run of 5xx since the primary last took it. Writers: workers by CAS; primary sets it back. */
+export const SLOT_LONGEST_5XX = LINE_WORDS + 2;
 /** Line 2: verdicts. Bits below. Writers: primary; workers only set FLAG_EJECTED_CONNECT. Atomics.or/and. */
 export const SLOT_FLAGS = 2 * LINE_WORDS;
 /** How often ejected without a long good time since; multiplies the ejection time. Writer: primary. */
@@ -121,14 +123,15 @@ export const FLAG_EJECTED_CONNECT = 8;
 /** The operator takes it out: finishes what is in flight. */
 export const FLAG_ADMIN_DRAINING = 16;
 export const FLAG_ADMIN_DOWN = 32;
+/** Configured to be down until the active probe has judged it for the first time. */
+export const FLAG_PROBE_PENDING = 64;
 
-/** Any of these bits and an endpoint is not picked in normal times. */
-export const INELIGIBLE_MASK =
-  FLAG_PROBE_DOWN | FLAG_EJECTED | FLAG_EJECTED_CONNECT | FLAG_ADMIN_DRAINING | FLAG_ADMIN_DOWN;
+/** When refused connections, too, leave nobody: only who is not to be used yet or any more is left out. */
+export const LAST_RESORT_MASK = FLAG_ADMIN_DRAINING | FLAG_ADMIN_DOWN | FLAG_PROBE_PENDING;
 /** In panic, probes and detectors are not believed; the operator and refused connections are. */
-export const PANIC_MASK = FLAG_EJECTED_CONNECT | FLAG_ADMIN_DRAINING | FLAG_ADMIN_DOWN;
-/** When refused connections, too, leave nobody. */
-export const LAST_RESORT_MASK = FLAG_ADMIN_DRAINING | FLAG_ADMIN_DOWN;
+export const PANIC_MASK = LAST_RESORT_MASK | FLAG_EJECTED_CONNECT;
+/** Any of these bits and an endpoint is not picked in normal times. */
+export const INELIGIBLE_MASK = PANIC_MASK | FLAG_PROBE_DOWN | FLAG_EJECTED;
 
 // ── upstream (Int32 × 8 lines) ──
 export const LIVE_LINES = 8;

@@ -16,10 +16,13 @@ import {
   SLOT_EWMA_AT_MS,
   SLOT_EWMA_US,
   SLOT_FLAGS,
+  SLOT_LONGEST_5XX,
   SLOT_STATE,
   SLOT_WORDS,
 } from './layout.ts';
 import type { SharedState } from './shared-state.ts';
+
+const RAISE_ROUNDS_MAX = 16;
 
 export function flagsOf(state: SharedState, slot: number): number {
   return Atomics.load(state.slots, slot * SLOT_WORDS + SLOT_FLAGS);
@@ -55,8 +58,28 @@ export function recordConnectFailure(state: SharedState, slot: number, threshold
 /** An answer with this status came. Counts or ends the streak of 5xx answers. */
 export function recordStatus(state: SharedState, slot: number, status: number): void {
   const word = slot * SLOT_WORDS + SLOT_CONSECUTIVE_5XX;
-  if (status >= 500) Atomics.add(state.slots, word, 1);
-  else if (Atomics.load(state.slots, word) !== 0) Atomics.store(state.slots, word, 0);
+  if (status >= 500) {
+    raise(state.slots, slot * SLOT_WORDS + SLOT_LONGEST_5XX, Atomics.add(state.slots, word, 1) + 1);
+  } else if (Atomics.load(state.slots, word) !== 0) Atomics.store(state.slots, word, 0);
+}
+
+/** Raises a word to at least `value`. Each round lost means that another thread raised it. */
+function raise(words: Int32Array, index: number, value: number): void {
+  let seen = Atomics.load(words, index);
+  for (let round = 0; round < RAISE_ROUNDS_MAX && seen < value; round++) {
+    const found = Atomics.compareExchange(words, index, seen, value);
+    if (found === seen) return;
+    seen = found;
+  }
+}
+
+/**
+ * The longest run of 5xx since this was last called, so that a run is seen that began and ended between two
+ * looks. Primary only.
+ */
+export function takeLongest5xx(state: SharedState, slot: number): number {
+  const word = slot * SLOT_WORDS + SLOT_LONGEST_5XX;
+  return Atomics.load(state.slots, word) === 0 ? 0 : Atomics.exchange(state.slots, word, 0);
 }
 
 export function activeOf(state: SharedState, slot: number): number {
@@ -75,6 +98,7 @@ export function consecutive5xxOf(state: SharedState, slot: number): number {
 export function clearFailures(state: SharedState, slot: number): void {
   Atomics.store(state.slots, slot * SLOT_WORDS + SLOT_CONNECT_FAILURES, 0);
   Atomics.store(state.slots, slot * SLOT_WORDS + SLOT_CONSECUTIVE_5XX, 0);
+  Atomics.store(state.slots, slot * SLOT_WORDS + SLOT_LONGEST_5XX, 0);
 }
 
 export function ejectionCountOf(state: SharedState, slot: number): number {
@@ -95,6 +119,7 @@ export function resetSlot(state: SharedState, slot: number): void {
   for (const word of [
     SLOT_CONNECT_FAILURES,
     SLOT_CONSECUTIVE_5XX,
+    SLOT_LONGEST_5XX,
     SLOT_FLAGS,
     SLOT_EJECTION_COUNT,
     SLOT_EWMA_US,
