@@ -132,6 +132,13 @@ export const EXCHANGE_ERRORS = {
 
 export type ExchangeErrorCode = keyof typeof EXCHANGE_ERRORS;
 
+const ERROR_CODES = Object.keys(EXCHANGE_ERRORS);
+
+/** Place of a code in EXCHANGE_ERRORS: the number of its counter. */
+export function errorIndexOf(code: ExchangeErrorCode): number {
+  return ERROR_CODES.indexOf(code);
+}
+
 /** One thing wrong with what the operator gave: where, what was expected, what was found. */
 export interface Problem {
   /** Dotted path of the key, e.g. `upstreams.api.endpoints[0].weight`; '' = the whole input. */

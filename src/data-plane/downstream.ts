@@ -1,0 +1,31 @@
+// The client's side of an exchange, as the exchange sees it. A listener engine implements it.
+import type { ExchangeErrorCode } from '../errors.ts';
+import type { UpstreamHead } from './upstream/engine.ts';
+
+/** How the response body reaches the client. */
+export const BODY_ABSENT = -2;
+/** Length not known before the end. */
+export const BODY_UNSIZED = -1;
+
+export interface Downstream {
+  /**
+   * The response begins. Sent no later than with the first body bytes.
+   * @param headerBlock as in UpstreamHead, rewritten by the route.
+   * @param bodyLength BODY_ABSENT (HEAD, 204, 304: head.contentLength is still announced), BODY_UNSIZED or bytes.
+   */
+  begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void;
+  /**
+   * A piece of the response body; only valid during the call.
+   * @returns false when no more is wanted until the exchange's `onDownstreamDrain`.
+   */
+  write(chunk: Uint8Array): boolean;
+  /** The response is complete. */
+  end(): void;
+  /** The proxy's own answer, when nothing has been sent yet. @param retryAfterSeconds 0 = not said. */
+  answer(code: ExchangeErrorCode, retryAfterSeconds: number): void;
+  /** Breaks the connection off: the client must not take what it has for the whole. */
+  destroy(): void;
+  /** Holds the request body back, and lets it flow again. */
+  pauseRequest(): void;
+  resumeRequest(): void;
+}

@@ -1,0 +1,401 @@
+// One request from pick to settle: reserves an endpoint, forwards, retries elsewhere while nothing has reached the
+// client, passes the response on with backpressure both ways, and gives back all it reserved exactly once.
+// Runs on a worker thread. Exchanges are pooled by their listener: reset by start(), free again after settle().
+//
+//   start ► attempt ► (engine) onHead ► onBody… ► onEnd ► settle
+//              ▲  └─ onError / 502–504 ─ retry? ─┘      └─ every other way out ends in settle, too
+import type { Route } from './router.ts';
+import { rewriteTarget } from './router.ts';
+import { type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
+import { NO_ENDPOINT, pickEndpoint } from '../policies/index.ts';
+import {
+  COUNTER_CONNECT_FAILURES,
+  COUNTER_FAILURES,
+  COUNTER_NO_ENDPOINT,
+  COUNTER_REQUESTS,
+  COUNTER_RESPONSES_5XX,
+  COUNTER_RETRIES,
+  COUNTER_RETRIES_DENIED,
+} from '../shared-state/layout.ts';
+import { recordResponseTime } from '../shared-state/response-times.ts';
+import { recordConnectFailure, recordConnected, recordStatus } from '../shared-state/slot-words.ts';
+import { PickRequest } from '../shared-state/upstream-table.ts';
+import { BODY_ABSENT, BODY_UNSIZED, type Downstream } from './downstream.ts';
+import { ReplayBuffer } from './replay-buffer.ts';
+import { requestBlock } from './request-headers.ts';
+import type { RequestReader } from './request-reader.ts';
+import { rewriteResponseBlock } from './response-headers.ts';
+import {
+  BODY_NONE,
+  type Timed,
+  type UpstreamCall,
+  type UpstreamErrorCode,
+  type UpstreamHandler,
+  type UpstreamHead,
+  type UpstreamRequest,
+} from './upstream/engine.ts';
+import type { WorkerContext } from './worker-context.ts';
+import type { WorkerUpstream } from './worker-upstream.ts';
+
+const NO_SLOT = -1;
+/** Backoffs a retry waits for room in the budget: some 2 s with the default backoff. */
+const RETRY_WAITS_MAX = 16;
+
+export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
+  // What is sent on; read by the engine during dispatch.
+  method = '';
+  target = '';
+  headerBlock = '';
+  bodyLength: number = BODY_NONE;
+  // Timer wheel.
+  wheelBucket = -1;
+  wheelPrevious: Timed | null = null;
+  wheelNext: Timed | null = null;
+  wheelDeadlineMs = 0;
+
+  private readonly context: WorkerContext;
+  private readonly downstream: Downstream;
+  private readonly pickRequest: PickRequest = new PickRequest();
+  private readonly replay: ReplayBuffer = new ReplayBuffer();
+  private route: Route | null = null;
+  private upstream: WorkerUpstream | null = null;
+  private call: UpstreamCall | null = null;
+  private slot = NO_SLOT;
+  private attemptCount = 0;
+  private attemptStartUs = 0;
+  private retryTimer: NodeJS.Timeout | null = null;
+  private isActive = false;
+  private isRetrying = false;
+  private isSent = false;
+  private isResponseBegun = false;
+  private isRequestBodyDone = true;
+  private isRequestPaused = false;
+  /** 5xx seen in this attempt: it is a failure even though it ends well. */
+  private isFailedStatus = false;
+  private lastError: ExchangeErrorCode = 'no-endpoint';
+
+  constructor(context: WorkerContext, downstream: Downstream) {
+    this.context = context;
+    this.downstream = downstream;
+  }
+
+  get isOver(): boolean {
+    return !this.isActive;
+  }
+
+  /** Takes a checked request. @param forwarding the forwarding header lines for it. */
+  start(reader: RequestReader, forwarding: string): void {
+    const context = this.context;
+    this.isActive = true;
+    this.isRetrying = false;
+    this.isSent = false;
+    this.isResponseBegun = false;
+    this.isRequestPaused = false;
+    this.attemptCount = 0;
+    this.slot = NO_SLOT;
+    this.call = null;
+    this.lastError = 'no-endpoint';
+    this.bodyLength = reader.bodyLength;
+    this.isRequestBodyDone = reader.bodyLength === BODY_NONE || reader.bodyLength === 0;
+    this.pickRequest.reset();
+    this.replay.reset();
+    context.adoptIfStale();
+    const route = context.router.find(reader);
+    this.route = route ?? null;
+    if (route === undefined) return this.fail('no-route');
+    const upstream = context.chooseUpstream(route);
+    this.upstream = upstream;
+    this.method = reader.method;
+    this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
+    this.headerBlock = requestBlock(route, reader, upstream, forwarding);
+    if (!context.accounting.reserveRequest(upstream.index, upstream.table.maxRequests)) {
+      this.upstream = null;
+      return this.fail('circuit-open');
+    }
+    const deadlineMs = route.config.timeouts.requestMs;
+    if (deadlineMs > 0) context.wheel.arm(this, deadlineMs);
+    this.attempt();
+  }
+
+  // ── the client's side ──
+
+  /** A piece of the request body. Copied where it is kept. */
+  onRequestBody(chunk: Uint8Array, isLast: boolean): void {
+    if (!this.isActive || this.isRequestBodyDone) return;
+    if (isLast) this.isRequestBodyDone = true;
+    this.replay.append(chunk);
+    const call = this.call;
+    if (call === null) {
+      // Between attempts. What the replay buffer cannot hold any more was sent before, so no retry follows.
+      if (!isLast && this.replay.isFull) this.pauseRequest();
+      return;
+    }
+    if (chunk.length > 0 && !call.write(chunk) && !isLast) this.pauseRequest();
+    if (isLast) call.endBody();
+  }
+
+  /** The client can take more of the response. */
+  onDownstreamDrain(): void {
+    this.call?.resume();
+  }
+
+  /** The client is gone. */
+  onClientAbort(): void {
+    if (!this.isActive) return;
+    this.dropCall();
+    this.context.counters.addError(errorIndexOf('client-abort'));
+    this.settle();
+  }
+
+  /** The request broke a limit while its body arrived: 413, 408. */
+  refuse(code: ExchangeErrorCode): void {
+    if (!this.isActive) return;
+    this.dropCall();
+    this.fail(code);
+  }
+
+  // ── attempts ──
+
+  private attempt(): void {
+    const context = this.context;
+    const upstream = this.upstream!;
+    const index = pickEndpoint(upstream.table, this.pickRequest, context.random);
+    if (index < 0) {
+      if (this.attemptCount === 0) {
+        context.counters.addUpstream(upstream.index, COUNTER_NO_ENDPOINT, 1);
+      }
+      return this.fail(this.attemptCount === 0 ? 'no-endpoint' : this.lastError);
+    }
+    this.dispatchTo(upstream.table.slotAt(index));
+  }
+
+  /** The place on `slot` is reserved already. */
+  private dispatchTo(slot: number): void {
+    const context = this.context;
+    const upstream = this.upstream!;
+    this.slot = slot;
+    this.attemptCount++;
+    this.isSent = false;
+    this.isFailedStatus = false;
+    this.attemptStartUs = context.clock.nowUs();
+    context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
+    const call = upstream.endpoints[slot]!.connections.dispatch(this, this);
+    this.call = call;
+    if (this.bodyLength === BODY_NONE || this.bodyLength === 0) return;
+    this.replay.replayTo(call);
+    if (this.isRequestBodyDone) call.endBody();
+    else this.resumeRequest();
+  }
+
+  onSent(): void {
+    this.isSent = true;
+  }
+
+  onHead(head: UpstreamHead): void {
+    const context = this.context;
+    const state = context.state;
+    recordConnected(state, this.slot);
+    recordStatus(state, this.slot, head.status);
+    if (head.status >= 500) {
+      this.isFailedStatus = true;
+      context.counters.addEndpoint(this.slot, COUNTER_RESPONSES_5XX, 1);
+      if (this.upstream!.isRetryStatus(head.status) && this.retryElsewhere()) return;
+    }
+    const elapsedUs = context.clock.nowUs() - this.attemptStartUs;
+    recordResponseTime(state, context.worker, this.slot, Math.trunc(elapsedUs));
+    this.isResponseBegun = true;
+    this.replay.close();
+    const route = this.route!;
+    let bodyLength = head.contentLength >= 0 ? head.contentLength : BODY_UNSIZED;
+    if (this.method === 'HEAD' || head.status === 204 || head.status === 304) {
+      bodyLength = BODY_ABSENT;
+    }
+    this.downstream.begin(head, rewriteResponseBlock(head.headerBlock, route), bodyLength);
+  }
+
+  onBody(chunk: Uint8Array): boolean {
+    return this.downstream.write(chunk);
+  }
+
+  onEnd(): void {
+    const context = this.context;
+    const elapsedUs = context.clock.nowUs() - this.attemptStartUs;
+    context.histograms.record(this.slot, this.upstream!.index, elapsedUs);
+    this.call = null;
+    this.downstream.end();
+    this.settle();
+  }
+
+  onDrain(): void {
+    this.resumeRequest();
+  }
+
+  onError(code: UpstreamErrorCode): void {
+    const context = this.context;
+    const upstream = this.upstream!;
+    this.call = null;
+    this.lastError = code;
+    context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
+    if (code === 'refused' || code === 'connect-failure' || code === 'connect-timeout') {
+      context.counters.addEndpoint(this.slot, COUNTER_CONNECT_FAILURES, 1);
+      const threshold = upstream.config.outlier.consecutiveConnectFailures;
+      recordConnectFailure(context.state, this.slot, threshold);
+    }
+    if (this.isResponseBegun) {
+      context.counters.addError(errorIndexOf(code));
+      this.downstream.destroy();
+      return this.settle();
+    }
+    const mayRepeat = !this.isSent || upstream.isRetryMethod(this.method);
+    if (mayRepeat && upstream.isRetryError(code) && this.canRetry()) {
+      this.releaseAttempt();
+      return this.retry(code);
+    }
+    this.fail(code);
+  }
+
+  onTimeout(): void {
+    if (!this.isActive) return;
+    this.dropCall();
+    if (!this.isResponseBegun) return this.fail('response-timeout');
+    this.context.counters.addError(errorIndexOf('response-timeout'));
+    this.downstream.destroy();
+    this.settle();
+  }
+
+  // ── retries ──
+
+  private canRetry(): boolean {
+    return this.attemptCount <= this.upstream!.config.retry.attempts && this.replay.isWhole;
+  }
+
+  /** Reserves this exchange's place in the retry budget; held until it settles. */
+  private takeRetry(): boolean {
+    if (this.isRetrying) return true;
+    const { percent, minimum } = this.upstream!.config.retry.budget;
+    const index = this.upstream!.index;
+    if (!this.context.accounting.reserveRetry(index, percent, minimum)) {
+      this.context.counters.addUpstream(index, COUNTER_RETRIES_DENIED, 1);
+      return false;
+    }
+    this.isRetrying = true;
+    return true;
+  }
+
+  /**
+   * Sends the request elsewhere: at once the first time, later ones after a jittered backoff. Without room in the
+   * budget it waits for room: when an endpoint dies, all its requests come here in one moment, and the budget is
+   * there to spread them, not to fail them.
+   */
+  private retry(code: UpstreamErrorCode): void {
+    if (this.attemptCount === 1 && this.takeRetry()) return this.attemptAgain(code);
+    this.retryAfterBackoff(code, 0);
+  }
+
+  private retryAfterBackoff(code: UpstreamErrorCode, waits: number): void {
+    if (waits === RETRY_WAITS_MAX) return this.fail(code);
+    const { baseMs, maxMs } = this.upstream!.config.retry.backoff;
+    const ceilingMs = Math.min(maxMs, baseMs * 2 ** (this.attemptCount - 1 + waits));
+    this.retryTimer = setTimeout(() => {
+      this.retryTimer = null;
+      if (!this.isActive) return;
+      if (this.takeRetry()) this.attemptAgain(code);
+      else this.retryAfterBackoff(code, waits + 1);
+    }, this.context.random.next() * ceilingMs);
+  }
+
+  private attemptAgain(code: UpstreamErrorCode): void {
+    this.context.counters.addUpstream(this.upstream!.index, COUNTER_RETRIES, 1);
+    const table = this.upstream!.table;
+    const index = pickEndpoint(table, this.pickRequest, this.context.random);
+    if (index >= 0) return this.dispatchTo(table.slotAt(index));
+    // Nobody else is left. A reset is often an idle connection that the endpoint had just closed: the same
+    // endpoint may have a second chance, once.
+    if (index === NO_ENDPOINT && code === 'reset' && this.pickRequest.triedCount > 0) {
+      this.pickRequest.reset();
+      const again = pickEndpoint(table, this.pickRequest, this.context.random);
+      if (again >= 0) return this.dispatchTo(table.slotAt(again));
+    }
+    this.fail(code);
+  }
+
+  /** A 502–504 answer is retried only if somebody else can be asked; otherwise it is the answer. */
+  private retryElsewhere(): boolean {
+    const upstream = this.upstream!;
+    if (!upstream.isRetryMethod(this.method) || !this.canRetry()) return false;
+    this.pickRequest.addTried(this.slot);
+    const index = pickEndpoint(upstream.table, this.pickRequest, this.context.random);
+    if (index < 0) return false;
+    const next = upstream.table.slotAt(index);
+    if (!this.takeRetry()) {
+      this.context.accounting.releaseEndpoint(next);
+      return false;
+    }
+    this.context.counters.addUpstream(upstream.index, COUNTER_RETRIES, 1);
+    this.dropCall();
+    this.context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
+    this.context.accounting.releaseEndpoint(this.slot);
+    this.dispatchTo(next);
+    return true;
+  }
+
+  // ── endings ──
+
+  /** The proxy answers itself; nothing has been sent yet. */
+  private fail(code: ExchangeErrorCode): void {
+    this.context.counters.addError(errorIndexOf(code));
+    this.downstream.answer(code, 0);
+    this.settle();
+  }
+
+  private dropCall(): void {
+    const call = this.call;
+    this.call = null;
+    call?.abort();
+  }
+
+  /** Gives the attempt's endpoint back and remembers not to try it again. */
+  private releaseAttempt(): void {
+    if (this.slot === NO_SLOT) return;
+    this.pickRequest.addTried(this.slot);
+    this.context.accounting.releaseEndpoint(this.slot);
+    this.slot = NO_SLOT;
+  }
+
+  /** The single end: gives back all that is held. Calling it again does nothing. */
+  private settle(): void {
+    if (!this.isActive) return;
+    this.isActive = false;
+    const context = this.context;
+    if (this.slot !== NO_SLOT) {
+      if (this.isFailedStatus) context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
+      context.accounting.releaseEndpoint(this.slot);
+      this.slot = NO_SLOT;
+    }
+    const upstream = this.upstream;
+    if (upstream !== null) {
+      if (this.isRetrying) context.accounting.releaseRetry(upstream.index);
+      context.accounting.releaseRequest(upstream.index);
+      this.upstream = null;
+    }
+    if (this.retryTimer !== null) {
+      clearTimeout(this.retryTimer);
+      this.retryTimer = null;
+    }
+    context.wheel.disarm(this);
+    this.replay.reset();
+  }
+
+  private pauseRequest(): void {
+    if (this.isRequestPaused) return;
+    this.isRequestPaused = true;
+    this.downstream.pauseRequest();
+  }
+
+  private resumeRequest(): void {
+    if (!this.isRequestPaused) return;
+    this.isRequestPaused = false;
+    this.downstream.resumeRequest();
+  }
+}
+

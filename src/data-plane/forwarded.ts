@@ -1,0 +1,138 @@
+// Who the client is, for the upstream: X-Forwarded-For/-Proto/-Host and Forwarded. A peer that the operator
+// trusts is believed and added to; everyone else's words are replaced. Source: RFC 7239.
+import type { Cidr } from '../config/config.ts';
+
+/** A client's address as text: dotted IPv4 (also for v4-mapped IPv6) or compressed IPv6; '' on a unix socket. */
+export function addressText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
+  if (bytes.length !== 16) return '';
+  if (isV4Mapped(bytes)) return addressText(bytes.subarray(12));
+  const groups: number[] = [];
+  for (let index = 0; index < 16; index += 2) {
+    groups.push((bytes[index]! << 8) | bytes[index + 1]!);
+  }
+  return compressGroups(groups);
+}
+
+function isV4Mapped(bytes: Uint8Array): boolean {
+  for (let index = 0; index < 10; index++) if (bytes[index] !== 0) return false;
+  return bytes[10] === 0xff && bytes[11] === 0xff;
+}
+
+/** Source: RFC 5952 §4.2: the longest run of two or more zero groups, the first of equals. */
+function compressGroups(groups: readonly number[]): string {
+  let bestStart = -1;
+  let bestLength = 1;
+  for (let start = 0; start < groups.length; start++) {
+    let length = 0;
+    while (groups[start + length] === 0) length++;
+    if (length > bestLength) {
+      bestStart = start;
+      bestLength = length;
+    }
+  }
+  const hex = (part: readonly number[]): string =>
+    part.map((group) => group.toString(16)).join(':');
+  if (bestStart < 0) return hex(groups);
+  return `${hex(groups.slice(0, bestStart))}::${hex(groups.slice(bestStart + bestLength))}`;
+}
+
+/** True when the address lies in one of the blocks. v4-mapped IPv6 counts as IPv4. */
+export function isInBlocks(bytes: Uint8Array, blocks: readonly Cidr[]): boolean {
+  const address = bytes.length === 16 && isV4Mapped(bytes) ? bytes.subarray(12) : bytes;
+  for (const block of blocks) {
+    if (block.bytes.length === address.length && isInBlock(address, block)) return true;
+  }
+  return false;
+}
+
+function isInBlock(address: Uint8Array, block: Cidr): boolean {
+  for (let bit = 0; bit < block.prefixBits; bit += 8) {
+    const bits = Math.min(8, block.prefixBits - bit);
+    const mask = 0xff & (0xff << (8 - bits));
+    if ((address[bit >> 3]! & mask) !== (block.bytes[bit >> 3]! & mask)) return false;
+  }
+  return true;
+}
+
+/** The forwarding headers as received; '' = absent. */
+export interface ReceivedForwarding {
+  readonly forwardedFor: string;
+  readonly forwardedProto: string;
+  readonly forwardedHost: string;
+  readonly forwarded: string;
+}
+
+/**
+ * The forwarding headers to send on, as `name: value\r\n` lines.
+ * @param client textual address; '' = unknown (unix socket).
+ */
+export function forwardingBlock(
+  received: ReceivedForwarding,
+  isTrusted: boolean,
+  client: string,
+  proto: string,
+  host: string,
+): string {
+  const address = client === '' ? 'unknown' : client;
+  const node = address.includes(':') ? `"[${address}]"` : address;
+  const element = `for=${node};host="${host}";proto=${proto}`;
+  if (!isTrusted) {
+    return (
+      `x-forwarded-for: ${address}\r\nx-forwarded-proto: ${proto}\r\n` +
+      `x-forwarded-host: ${host}\r\nforwarded: ${element}\r\n`
+    );
+  }
+  return (
+    `x-forwarded-for: ${append(received.forwardedFor, address)}\r\n` +
+    `x-forwarded-proto: ${received.forwardedProto || proto}\r\n` +
+    `x-forwarded-host: ${received.forwardedHost || host}\r\n` +
+    `forwarded: ${append(received.forwarded, element)}\r\n`
+  );
+}
+
+function append(list: string, value: string): string {
+  return list === '' ? value : `${list}, ${value}`;
+}
+
+/** Entries kept before the cache is dropped whole: a bound, not a tuned size. */
+const CACHE_ENTRIES_MAX = 4096;
+
+/**
+ * A listener's forwarding headers. The block of an untrusted client depends only on its address and the host it
+ * named, so it is built once for a connection's many requests.
+ */
+export class Forwarding {
+  private readonly trusted: readonly Cidr[];
+  private readonly proto: string;
+  private readonly blocks: Map<string, Map<string, string>> = new Map();
+  private entryCount = 0;
+
+  constructor(trusted: readonly Cidr[], proto: string) {
+    this.trusted = trusted;
+    this.proto = proto;
+  }
+
+  block(received: ReceivedForwarding, bytes: Uint8Array, client: string, host: string): string {
+    if (this.trusted.length > 0 && isInBlocks(bytes, this.trusted)) {
+      return forwardingBlock(received, true, client, this.proto, host);
+    }
+    let hosts = this.blocks.get(client);
+    if (hosts === undefined) {
+      hosts = new Map();
+      this.blocks.set(client, hosts);
+    }
+    let block = hosts.get(host);
+    if (block === undefined) {
+      if (++this.entryCount > CACHE_ENTRIES_MAX) {
+        this.blocks.clear();
+        hosts = new Map();
+        this.blocks.set(client, hosts);
+        this.entryCount = 1;
+      }
+      block = forwardingBlock(received, false, client, this.proto, host);
+      hosts.set(host, block);
+    }
+    return block;
+  }
+}

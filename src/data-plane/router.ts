@@ -1,0 +1,101 @@
+// Finds the route of a request: first match wins. Paths are compared as they came, percent-encoding included,
+// so that what matched is what is forwarded.
+import type { RouteConfig } from '../config/config.ts';
+
+/** What a route can be matched on. */
+export interface RoutableRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly host: string;
+  /** Lower-case name → value; '' when absent. */
+  headerValue(name: string): string;
+}
+
+/** One route, compiled. */
+export class Route {
+  readonly config: RouteConfig;
+  private readonly exactHosts: readonly string[];
+  /** `.example.com` for `*.example.com`. */
+  private readonly hostSuffixes: readonly string[];
+  private readonly exactPath: string;
+  private readonly pathPrefix: string;
+  private readonly methods: readonly string[];
+  private readonly headers: readonly (readonly [string, string])[];
+  private readonly anyHost: boolean;
+
+  constructor(config: RouteConfig) {
+    this.config = config;
+    const { hosts, path, methods, headers } = config.match;
+    this.anyHost = hosts.length === 0 || hosts.includes('*');
+    this.exactHosts = hosts.filter((host) => !host.startsWith('*.'));
+    this.hostSuffixes = hosts.filter((host) => host.startsWith('*.')).map((host) => host.slice(1));
+    const isPrefix = path.endsWith('*');
+    this.exactPath = isPrefix ? '' : path;
+    this.pathPrefix = isPrefix ? path.slice(0, -1) : '';
+    this.methods = methods;
+    this.headers = Object.entries(headers);
+  }
+
+  matches(request: RoutableRequest): boolean {
+    if (this.exactPath === '') {
+      if (this.pathPrefix.length > 1 && !this.hasPrefix(request.path)) return false;
+    } else if (request.path !== this.exactPath) {
+      return false;
+    }
+    if (!this.anyHost && !this.matchesHost(request.host)) return false;
+    if (this.methods.length > 0 && !this.methods.includes(request.method)) return false;
+    for (const [name, value] of this.headers) {
+      if (request.headerValue(name) !== value) return false;
+    }
+    return true;
+  }
+
+  /** `/api/*` also takes `/api` itself, as an operator means it. */
+  private hasPrefix(path: string): boolean {
+    return (
+      path.startsWith(this.pathPrefix) ||
+      (this.pathPrefix.endsWith('/') && path === this.pathPrefix.slice(0, -1))
+    );
+  }
+
+  private matchesHost(hostAndPort: string): boolean {
+    const host = withoutPort(hostAndPort).toLowerCase();
+    if (this.exactHosts.includes(host)) return true;
+    for (const suffix of this.hostSuffixes) {
+      if (host.length > suffix.length && host.endsWith(suffix)) return true;
+    }
+    return false;
+  }
+}
+
+/** The host of a Host header; `[v6]` keeps its brackets. */
+function withoutPort(hostAndPort: string): string {
+  const colon = hostAndPort.lastIndexOf(':');
+  return colon > hostAndPort.lastIndexOf(']') ? hostAndPort.slice(0, colon) : hostAndPort;
+}
+
+export class Router {
+  private readonly routes: readonly Route[];
+
+  constructor(routes: readonly Route[]) {
+    this.routes = routes;
+  }
+
+  /** @returns undefined when no route matches: 404. */
+  find(request: RoutableRequest): Route | undefined {
+    for (const route of this.routes) {
+      if (route.matches(request)) return route;
+    }
+    return undefined;
+  }
+}
+
+/** The target sent on: the path as it came, less the route's prefix. */
+export function rewriteTarget(target: string, stripPrefix: string): string {
+  if (stripPrefix === '' || !target.startsWith(stripPrefix)) return target;
+  const rest = target.slice(stripPrefix.length);
+  if (rest.startsWith('/')) return rest;
+  // `/api` stripped from `/apix` would name another resource.
+  if (rest === '' || rest.startsWith('?')) return '/' + rest;
+  return target;
+}

@@ -1,0 +1,61 @@
+// Response headers given as name/value pairs, made into the block that is passed on. Used by engines whose parser
+// is not ours; wire makes its block in place.
+
+/** Headers that are for this hop or that the listener writes itself. */
+const DROPPED: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'date',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+/** Controls other than tab; bytes from 0x80 are opaque and pass. */
+const FORBIDDEN = /[\x00-\x08\x0a-\x1f\x7f]/; // oxlint-disable-line no-control-regex -- these are what is looked for
+const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const DIGITS = /^[0-9]{1,15}$/;
+
+export interface HeaderBlock {
+  /** As UpstreamHead.headerBlock. */
+  readonly headerBlock: string;
+  /** -1 = none announced. */
+  readonly contentLength: number;
+}
+
+/**
+ * @param pairs name, value, name, value …, bytes as received.
+ * @returns null when the headers are not HTTP, or say two things at once.
+ */
+export function headerBlockFromPairs(pairs: readonly Buffer[]): HeaderBlock | null {
+  const lines: [string, string, string][] = [];
+  const dropped = new Set(DROPPED);
+  let contentLength = -1;
+  let isChunked = false;
+  for (let index = 0; index + 1 < pairs.length; index += 2) {
+    const name = pairs[index]!.toString('latin1');
+    const value = pairs[index + 1]!.toString('latin1');
+    const key = name.toLowerCase();
+    if (!NAME.test(name) || FORBIDDEN.test(value)) return null;
+    if (key === 'content-length') {
+      if (!DIGITS.test(value)) return null;
+      if (contentLength >= 0 && contentLength !== Number(value)) return null;
+      contentLength = Number(value);
+    } else if (key === 'transfer-encoding') {
+      if (isChunked || value.toLowerCase() !== 'chunked') return null;
+      isChunked = true;
+    } else if (key === 'connection') {
+      for (const token of value.split(',')) dropped.add(token.trim().toLowerCase());
+    }
+    lines.push([key, name, value]);
+  }
+  if (isChunked && contentLength >= 0) return null;
+  const kept = lines.filter(([key]) => !dropped.has(key));
+  return {
+    headerBlock: kept.map(([, name, value]) => `${name}: ${value}`).join('\r\n'),
+    contentLength,
+  };
+}

@@ -1,0 +1,234 @@
+// The reference engine: the same interface on undici's Client pool. It is slower than wire and its judgement of
+// HTTP is not ours, which is what makes it worth comparing with. Runs on a worker thread.
+import { Readable } from 'node:stream';
+import { readFileSync } from 'node:fs';
+import { Pool, type Dispatcher } from 'undici';
+import type { Address, EndpointConfig, UpstreamConfig } from '../../config/config.ts';
+import {
+  BODY_CHUNKED,
+  BODY_NONE,
+  type EndpointConnections,
+  type UpstreamCall,
+  type UpstreamErrorCode,
+  type UpstreamHandler,
+  type UpstreamRequest,
+} from './engine.ts';
+import { headerBlockFromPairs } from './header-block.ts';
+
+/** undici's error codes by what they mean to an exchange; any other failure of a connection is a reset. */
+const ERROR_BY_CODE: Readonly<Record<string, UpstreamErrorCode>> = {
+  ECONNREFUSED: 'refused',
+  ENOENT: 'refused',
+  UND_ERR_CONNECT_TIMEOUT: 'connect-timeout',
+  UND_ERR_HEADERS_TIMEOUT: 'response-timeout',
+  UND_ERR_BODY_TIMEOUT: 'idle-timeout',
+  UND_ERR_HEADERS_OVERFLOW: 'bad-response',
+  UND_ERR_RESPONSE_CONTENT_LENGTH_MISMATCH: 'bad-response',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'bad-response',
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: 'bad-response',
+  UND_ERR_INVALID_RETURN_VALUE: 'bad-response',
+  EHOSTUNREACH: 'connect-failure',
+  ENETUNREACH: 'connect-failure',
+  EADDRNOTAVAIL: 'connect-failure',
+  ENOTFOUND: 'connect-failure',
+  EAI_AGAIN: 'connect-failure',
+  EACCES: 'connect-failure',
+  EMFILE: 'connect-failure',
+};
+
+export function openUndiciEndpoint(
+  endpoint: EndpointConfig,
+  upstream: UpstreamConfig,
+): EndpointConnections {
+  return new UndiciConnections(endpoint.address, upstream);
+}
+
+class UndiciConnections implements EndpointConnections {
+  private readonly pool: Pool;
+
+  constructor(address: Address, upstream: UpstreamConfig) {
+    const { tls, connection, timeouts } = upstream;
+    const host = address.kind === 'unix' ? 'localhost' : bracketed(address.host);
+    const port = address.kind === 'unix' ? '' : `:${address.port}`;
+    const connect = {
+      timeout: connection.connectTimeoutMs,
+      ...(address.kind === 'unix' ? { socketPath: address.path } : {}),
+      ...(tls === null
+        ? {}
+        : {
+            rejectUnauthorized: tls.verify,
+            ...(tls.serverName === '' ? {} : { servername: tls.serverName }),
+            ...(tls.ca === '' ? {} : { ca: readFileSync(tls.ca) }),
+            ...(tls.cert === '' ? {} : { cert: readFileSync(tls.cert) }),
+            ...(tls.key === '' ? {} : { key: readFileSync(tls.key) }),
+          }),
+    };
+    this.pool = new Pool(`${tls === null ? 'http' : 'https'}://${host}${port}`, {
+      connections: connection.perWorker,
+      pipelining: 1,
+      keepAliveTimeout: connection.idleTimeoutMs,
+      keepAliveMaxTimeout: connection.idleTimeoutMs,
+      headersTimeout: timeouts.responseMs,
+      bodyTimeout: timeouts.idleMs,
+      maxHeaderSize: 64 * 1024,
+      connect,
+    });
+  }
+
+  get connectionCount(): number {
+    return this.pool.stats.connected;
+  }
+
+  dispatch(request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall {
+    const call = new UndiciCall(request, handler);
+    // In a later turn, so that no callback comes before dispatch has returned.
+    setImmediate(() => call.send(this.pool));
+    return call;
+  }
+
+  close(): void {
+    this.pool.close().catch(() => {
+      // Closing twice is all that can fail here, and it is what was wanted.
+    });
+  }
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
+  private readonly handler: UpstreamHandler;
+  private readonly options: Dispatcher.DispatchOptions;
+  private readonly body: Readable | null;
+  private controller: Dispatcher.DispatchController | null = null;
+  private isOver = false;
+  private isPaused = false;
+
+  constructor(request: UpstreamRequest, handler: UpstreamHandler) {
+    this.handler = handler;
+    const headers = headerList(request.headerBlock);
+    if (request.bodyLength === BODY_NONE) {
+      this.body = null;
+    } else {
+      this.body = new Readable({ read: () => this.handleRead() });
+      // undici destroys it with its request; the failure reaches us by onResponseError.
+      this.body.on('error', () => undefined);
+      if (request.bodyLength !== BODY_CHUNKED) {
+        headers.push('content-length', String(request.bodyLength));
+      }
+    }
+    this.options = {
+      method: request.method as Dispatcher.HttpMethod,
+      path: request.target,
+      headers,
+      body: request.bodyLength === 0 ? null : this.body,
+    };
+  }
+
+  send(pool: Pool): void {
+    if (this.isOver) return;
+    try {
+      pool.dispatch(this.options, this);
+    } catch (error) {
+      this.onResponseError(this.controller, error as Error);
+    }
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.isOver || this.body === null) return true;
+    return this.body.push(Buffer.from(chunk));
+  }
+
+  endBody(): void {
+    if (!this.isOver) this.body?.push(null);
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.controller?.resume();
+  }
+
+  abort(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.controller?.abort(new Error('aborted'));
+    this.body?.destroy();
+  }
+
+  private handleRead(): void {
+    if (!this.isOver) this.handler.onDrain();
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.isOver) {
+      controller.abort(new Error('aborted'));
+      return;
+    }
+    this.controller = controller;
+    this.handler.onSent();
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _headers: unknown,
+    reason?: string,
+  ): void {
+    // 1xx are not passed on; uWS has answered Expect itself.
+    if (this.isOver || status < 200) return;
+    const raw = (controller as unknown as { rawHeaders: Buffer[] }).rawHeaders;
+    const block = headerBlockFromPairs(raw);
+    if (block === null) {
+      this.isOver = true;
+      controller.abort(new Error('bad response'));
+      this.handler.onError('bad-response');
+      return;
+    }
+    this.handler.onHead({
+      status,
+      reason: reason ?? '',
+      headerBlock: block.headerBlock,
+      contentLength: block.contentLength,
+    });
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.isOver) return;
+    if (!this.handler.onBody(chunk) && !this.isOver) {
+      this.isPaused = true;
+      controller.pause();
+    }
+  }
+
+  onResponseEnd(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.body?.destroy();
+    this.handler.onEnd();
+  }
+
+  onResponseError(_controller: unknown, error: Error): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.body?.destroy();
+    this.handler.onError(errorCodeOf(error));
+  }
+}
+
+function errorCodeOf(error: Error & { code?: string; errors?: Error[] }): UpstreamErrorCode {
+  const code = error.code ?? (error.errors?.[0] as { code?: string } | undefined)?.code ?? '';
+  // llhttp's verdicts.
+  if (code.startsWith('HPE_')) return 'bad-response';
+  return ERROR_BY_CODE[code] ?? 'reset';
+}
+
+function headerList(block: string): string[] {
+  const list: string[] = [];
+  for (const line of block.split('\r\n')) {
+    const colon = line.indexOf(':');
+    if (colon > 0) list.push(line.slice(0, colon), line.slice(colon + 2));
+  }
+  return list;
+}

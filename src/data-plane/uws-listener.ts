@@ -1,0 +1,387 @@
+// The uWebSockets.js listener of one worker: accepts, reads, and hands each request to an exchange. All workers
+// listen on the same port (SO_REUSEPORT). uWS ends the process when a handler returns without an answer and
+// without onAborted, so onAborted comes first, always.
+import {
+  App,
+  type HttpRequest,
+  type HttpResponse,
+  SSLApp,
+  type TemplatedApp,
+  type us_listen_socket,
+  us_listen_socket_close,
+  us_socket_local_port,
+} from 'uWebSockets.js';
+import type { ListenerConfig } from '../config/config.ts';
+import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
+import { BODY_ABSENT, BODY_UNSIZED, type Downstream } from './downstream.ts';
+import { Exchange } from './exchange.ts';
+import { addressText, Forwarding } from './forwarded.ts';
+import { RequestReader } from './request-reader.ts';
+import { BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
+import type { LateHead } from './late-heads.ts';
+import type { WorkerContext } from './worker-context.ts';
+
+const EMPTY = new Uint8Array(0);
+const NON_ASCII = /[\x80-\xff]/;
+/** Idle exchanges kept for the next requests. */
+const POOL_MAX = 1024;
+
+export class UwsListener {
+  readonly config: ListenerConfig;
+  private readonly context: WorkerContext;
+  private readonly app: TemplatedApp;
+  private readonly reader: RequestReader = new RequestReader();
+  private readonly forwarding: Forwarding;
+  private readonly pool: UwsDownstream[] = [];
+  private listenSocket: us_listen_socket | null = null;
+
+  constructor(config: ListenerConfig, context: WorkerContext) {
+    this.config = config;
+    this.context = context;
+    this.forwarding = new Forwarding(config.trustedProxies, config.tls === null ? 'http' : 'https');
+    this.app = config.tls === null ? App() : secureApp(config.tls);
+    this.app.any('/*', (res, req) => this.accept(res, req));
+  }
+
+  /**
+   * Opens the port.
+   * @returns the port bound; 0 for a unix socket.
+   * @throws Error when it cannot be opened.
+   */
+  listen(): Promise<number> {
+    const { address } = this.config;
+    return new Promise((resolve, reject) => {
+      const onListen = (socket: us_listen_socket | false): void => {
+        if (socket === false) {
+          reject(new Error(`cannot listen on ${address.text}`));
+          return;
+        }
+        this.listenSocket = socket;
+        resolve(address.kind === 'unix' ? 0 : us_socket_local_port(socket));
+      };
+      if (address.kind === 'unix') this.app.listen_unix(onListen, address.path);
+      else this.app.listen(address.host, address.port, onListen);
+    });
+  }
+
+  /** Takes no new connections. Open ones go on; their answers ask the client to close. */
+  stopAccepting(): void {
+    if (this.listenSocket === null) return;
+    us_listen_socket_close(this.listenSocket);
+    this.listenSocket = null;
+  }
+
+  /** Closes everything that is open; exchanges still running see their client go. */
+  close(): void {
+    this.stopAccepting();
+    this.app.close();
+  }
+
+  private accept(res: HttpResponse, req: HttpRequest): void {
+    const downstream = this.pool.pop() ?? new UwsDownstream(this.context);
+    downstream.attach(res);
+    const refusal = this.reader.read(req, this.config.limits.headerCount);
+    if (refusal !== '') {
+      downstream.answerUnread(refusal, this.reader.method);
+      return;
+    }
+    const bodyMax = this.config.limits.bodyBytes;
+    if (bodyMax > 0 && this.reader.bodyLength > bodyMax) {
+      downstream.answerUnread('body-limit', this.reader.method);
+      return;
+    }
+    const bytes = new Uint8Array(res.getRemoteAddress());
+    const client = addressText(bytes);
+    const forwarding = this.forwarding.block(this.reader, bytes, client, this.reader.host);
+    downstream.start(this.reader, forwarding, bodyMax, this.pool);
+  }
+}
+
+function secureApp(tls: NonNullable<ListenerConfig['tls']>): TemplatedApp {
+  const first = tls.certificates[0]!;
+  const options = { key_file_name: first.key, cert_file_name: first.cert };
+  return SSLApp(tls.clientCa === '' ? options : { ...options, ca_file_name: tls.clientCa });
+}
+
+/** One request's client side on uWebSockets.js, with its exchange. Pooled. */
+class UwsDownstream implements Downstream, LateHead {
+  private readonly context: WorkerContext;
+  private readonly exchange: Exchange;
+  private res: HttpResponse | null = null;
+  private head: UpstreamHead | null = null;
+  private headerBlock = '';
+  private bodyLength: number = BODY_UNSIZED;
+  private isHeadWritten = false;
+  private isEnded = false;
+  private isHeadRequest = false;
+  /** The chunk being written inside cork, and what uWS said of it. */
+  private chunk: Uint8Array = EMPTY;
+  private isAccepted = true;
+  /** What tryEnd could not take, and the response offset at which it starts. */
+  private rest: Uint8Array | null = null;
+  private restOffset = 0;
+  private isRequestBodyOpen = false;
+  private requestBytes = 0;
+  private pool: UwsDownstream[] | null = null;
+  private errorCode: ExchangeErrorCode = 'internal';
+  private retryAfterSeconds = 0;
+  // Bound once, used for every request.
+  private readonly onAborted = (): void => this.aborted();
+  private readonly onWritable = (offset: number): boolean => this.writable(offset);
+  private readonly corkWrite = (): void => this.writeCorked();
+  private readonly corkEnd = (): void => this.endCorked();
+  private readonly corkAnswer = (): void => this.answerCorked();
+
+  constructor(context: WorkerContext) {
+    this.context = context;
+    this.exchange = new Exchange(context, this);
+  }
+
+  attach(res: HttpResponse): void {
+    this.res = res;
+    this.head = null;
+    this.isHeadWritten = false;
+    this.isEnded = false;
+    this.rest = null;
+    this.requestBytes = 0;
+    this.isRequestBodyOpen = false;
+    this.pool = null;
+    res.onAborted(this.onAborted);
+    this.context.beginRequest();
+  }
+
+  start(reader: RequestReader, forwarding: string, bodyMax: number, pool: UwsDownstream[]): void {
+    this.isHeadRequest = reader.method === 'HEAD';
+    // A request with a body keeps this object: uWS goes on delivering the body after an early answer.
+    if (reader.bodyLength === BODY_NONE || reader.bodyLength === 0) {
+      this.pool = pool;
+    } else {
+      this.isRequestBodyOpen = true;
+      this.receiveBody(bodyMax);
+    }
+    this.exchange.start(reader, forwarding);
+  }
+
+  /** Refuses a request that is not forwarded, and closes: where it ends is in doubt. */
+  answerUnread(code: ExchangeErrorCode, method: string): void {
+    this.isHeadRequest = method === 'HEAD';
+    this.isRequestBodyOpen = true;
+    this.context.counters.addError(errorIndexOf(code));
+    this.answer(code, 0);
+  }
+
+  private receiveBody(bodyMax: number): void {
+    this.res!.onData((data, isLast) => {
+      this.requestBytes += data.byteLength;
+      if (isLast) this.isRequestBodyOpen = false;
+      if (bodyMax > 0 && this.requestBytes > bodyMax) {
+        this.exchange.refuse('body-limit');
+        return;
+      }
+      this.exchange.onRequestBody(new Uint8Array(data), isLast);
+    });
+  }
+
+  // ── Downstream ──
+
+  begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
+    this.head = head;
+    this.headerBlock = headerBlock;
+    this.bodyLength = bodyLength;
+    // The head goes out with the first body bytes, in one write; should they not come in this turn, it goes alone.
+    // Without a length uWS can only send it with the first chunk.
+    if (bodyLength > 0) this.context.heads.add(this);
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.isEnded || this.res === null) return true;
+    if (this.rest !== null) {
+      this.rest = Buffer.concat([this.rest, chunk]);
+      return false;
+    }
+    this.chunk = chunk;
+    this.res.cork(this.corkWrite);
+    this.chunk = EMPTY;
+    return this.isAccepted;
+  }
+
+  end(): void {
+    if (this.res === null) return;
+    if (this.isEnded) return this.finish();
+    // The last bytes are still waiting: uWS ends the response when they are through.
+    if (this.rest !== null) return;
+    this.res.cork(this.corkEnd);
+    this.finish();
+  }
+
+  answer(code: ExchangeErrorCode, retryAfterSeconds: number): void {
+    if (this.isEnded || this.res === null) return;
+    this.errorCode = code;
+    this.retryAfterSeconds = retryAfterSeconds;
+    this.res.cork(this.corkAnswer);
+    this.finish();
+  }
+
+  destroy(): void {
+    if (this.isEnded || this.res === null) return;
+    const res = this.res;
+    this.detach();
+    res.close();
+  }
+
+  pauseRequest(): void {
+    if (!this.isEnded) this.res?.pause();
+  }
+
+  resumeRequest(): void {
+    if (!this.isEnded) this.res?.resume();
+  }
+
+  // ── inside cork ──
+
+  private writeHead(): void {
+    if (this.isHeadWritten) return;
+    this.isHeadWritten = true;
+    const res = this.res!;
+    const head = this.head!;
+    if (head.status !== 200 || head.reason !== 'OK') {
+      res.writeStatus(head.status + ' ' + head.reason);
+    }
+    const block = this.headerBlock;
+    if (block !== '') {
+      // One call for all headers: the block continues in the "value" of its first line.
+      const colon = block.indexOf(':');
+      const value = block.slice(colon + 2);
+      res.writeHeader(
+        block.slice(0, colon),
+        NON_ASCII.test(value) ? Buffer.from(value, 'latin1') : value,
+      );
+    }
+    if (this.context.isDraining) res.writeHeader('Connection', 'close');
+  }
+
+  private writeCorked(): void {
+    const res = this.res!;
+    this.writeHead();
+    if (this.bodyLength < 0) {
+      this.isAccepted = res.write(this.chunk);
+      if (!this.isAccepted) res.onWritable(this.onWritable);
+      return;
+    }
+    const offset = this.isWhole() ? 0 : res.getWriteOffset();
+    const [isAccepted, isDone] = res.tryEnd(this.chunk, this.bodyLength);
+    this.isAccepted = isAccepted || isDone;
+    if (isDone) {
+      this.isEnded = true;
+      return;
+    }
+    if (!isAccepted) {
+      this.rest = Buffer.from(this.chunk);
+      this.restOffset = offset;
+      res.onWritable(this.onWritable);
+    }
+  }
+
+  /** True when the chunk is the whole body: the usual small response. */
+  private isWhole(): boolean {
+    return this.chunk.length === this.bodyLength;
+  }
+
+  private endCorked(): void {
+    const res = this.res!;
+    this.writeHead();
+    const head = this.head!;
+    if (this.bodyLength === BODY_ABSENT) {
+      // endWithoutBody(length) leaves the response open in uWS: the length goes as a header of ours.
+      if (head.contentLength >= 0 && head.status !== 204) {
+        res.writeHeader('Content-Length', String(head.contentLength));
+      }
+      res.endWithoutBody(undefined, this.context.isDraining);
+      return;
+    }
+    res.end(undefined, this.context.isDraining);
+  }
+
+  private answerCorked(): void {
+    const entry = EXCHANGE_ERRORS[this.errorCode];
+    const res = this.res!;
+    const body = `${entry.status} ${entry.message}\n`;
+    res.writeStatus(`${entry.status} ${REASONS[entry.status] ?? 'Error'}`);
+    res.writeHeader('Content-Type', 'text/plain; charset=utf-8');
+    res.writeHeader('x-millrace-error', entry.header);
+    if (this.retryAfterSeconds > 0) res.writeHeader('Retry-After', String(this.retryAfterSeconds));
+    const isClosing = this.isRequestBodyOpen || this.context.isDraining;
+    if (this.isHeadRequest) {
+      res.writeHeader('Content-Length', String(body.length));
+      res.endWithoutBody(undefined, isClosing);
+    } else {
+      res.end(body, isClosing);
+    }
+  }
+
+  // ── events ──
+
+  /** Called at the end of the loop's turn: the body has not begun. */
+  flushHead(): void {
+    if (this.isEnded || this.isHeadWritten || this.res === null || this.head === null) return;
+    this.chunk = EMPTY;
+    this.res.cork(this.corkWrite);
+  }
+
+  private writable(offset: number): boolean {
+    const res = this.res;
+    if (res === null || this.isEnded) return true;
+    if (this.rest !== null) {
+      const rest = this.rest.subarray(offset - this.restOffset);
+      const [isAccepted, isDone] = res.tryEnd(rest, this.bodyLength);
+      if (isDone) {
+        this.rest = null;
+        this.isEnded = true;
+        this.finish();
+        return true;
+      }
+      if (!isAccepted) {
+        this.rest = rest;
+        this.restOffset = offset;
+        return false;
+      }
+      this.rest = null;
+    }
+    this.exchange.onDownstreamDrain();
+    return true;
+  }
+
+  private aborted(): void {
+    this.detach();
+    this.exchange.onClientAbort();
+  }
+
+  private detach(): void {
+    this.context.endRequest();
+    this.isEnded = true;
+    this.res = null;
+    this.rest = null;
+    this.head = null;
+  }
+
+  /** The response is with uWS. The object is free once its exchange has settled, which follows in this turn. */
+  private finish(): void {
+    this.detach();
+    if (this.pool !== null && this.pool.length < POOL_MAX) this.pool.push(this);
+    this.pool = null;
+  }
+}
+
+const REASONS: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  404: 'Not Found',
+  408: 'Request Timeout',
+  413: 'Content Too Large',
+  429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+};

@@ -1,0 +1,177 @@
+// All that one worker holds: its hands on the shared state, the adopted structure digested for requests, and its
+// connections. Created once a worker start; structures come and go, connections outlive them where they can.
+import { type Clock, systemClock } from '../clock.ts';
+import type { UpstreamConfig } from '../config/config.ts';
+import type { Random } from '../random.ts';
+import { Accounting } from '../shared-state/accounting.ts';
+import { Counters } from '../shared-state/counters.ts';
+import { EpochReader } from '../shared-state/epoch.ts';
+import { HistogramRecorder } from '../shared-state/histograms.ts';
+import { SharedState } from '../shared-state/shared-state.ts';
+import { UpstreamTable } from '../shared-state/upstream-table.ts';
+import { addWorkerActive } from '../shared-state/worker-table.ts';
+import type { Structure, StructureEndpoint, WorkerStart } from '../worker-messages.ts';
+import { LateHeads } from './late-heads.ts';
+import { Route, Router } from './router.ts';
+import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
+import { type WorkerEndpoint, WorkerUpstream } from './worker-upstream.ts';
+
+/** The engines by the operator's name for them. */
+export type Engines = Readonly<Record<UpstreamConfig['connection']['engine'], OpenEndpoint>>;
+
+export class WorkerContext {
+  readonly worker: number;
+  readonly state: SharedState;
+  readonly accounting: Accounting;
+  readonly counters: Counters;
+  readonly histograms: HistogramRecorder;
+  readonly clock: Clock = systemClock;
+  readonly random: Random;
+  readonly wheel: TimerWheel;
+  readonly heads: LateHeads = new LateHeads();
+  router: Router;
+  /** Requests this worker is answering. */
+  activeCount = 0;
+  isDraining = false;
+  private readonly tables: UpstreamTable[] = [];
+  private readonly epochs: EpochReader;
+  private readonly engines: Engines;
+  /** The structure that belongs to a published epoch and is not adopted yet. */
+  private pending: Structure | null;
+  private upstreams: Map<string, WorkerUpstream> = new Map();
+  private endpoints: (WorkerEndpoint | undefined)[] = [];
+
+  constructor(start: WorkerStart, engines: Engines, wheel: TimerWheel, random: Random) {
+    this.worker = start.worker;
+    this.state = new SharedState(start.buffers);
+    this.accounting = new Accounting(this.state, start.worker);
+    this.counters = new Counters(this.state, start.worker);
+    this.histograms = new HistogramRecorder(this.state, start.worker);
+    this.random = random;
+    this.wheel = wheel;
+    this.engines = engines;
+    for (let upstream = 0; upstream < this.state.sizes.upstreams; upstream++) {
+      this.tables.push(new UpstreamTable(this.state, this.accounting, upstream));
+    }
+    this.epochs = new EpochReader(this.state, start.worker, this.tables);
+    this.router = new Router([]);
+    this.pending = start.structure;
+    this.epochs.learnStructure(start.structure.epoch);
+  }
+
+  /** A new structure was announced; it is adopted with its epoch. */
+  learn(structure: Structure): void {
+    this.pending = structure;
+    this.epochs.learnStructure(structure.epoch);
+    this.adopt();
+  }
+
+  /** Reads the newest bank and, when it came with a structure, changes over to it in the same turn. */
+  adopt(): void {
+    if (!this.epochs.adopt()) return;
+    const structure = this.pending;
+    if (structure === null) return;
+    this.pending = null;
+    this.applyStructure(structure);
+  }
+
+  /** Once a request: one load tells whether there is something newer. */
+  adoptIfStale(): void {
+    if (this.epochs.isStale()) this.adopt();
+  }
+
+  /** A client's request is here; endRequest() follows when its answer is with the client or the client is gone. */
+  beginRequest(): void {
+    this.activeCount++;
+    this.counters.addRequest();
+    addWorkerActive(this.state, this.worker, 1);
+  }
+
+  endRequest(): void {
+    this.activeCount--;
+    addWorkerActive(this.state, this.worker, -1);
+  }
+
+  /** The upstream of a route: the only one, or drawn by the weights of its split. */
+  chooseUpstream(route: Route): WorkerUpstream {
+    const split = route.config.split;
+    let chosen = split[0]!;
+    if (split.length > 1) {
+      let total = 0;
+      for (const part of split) total += part.weight;
+      let draw = this.random.next() * total;
+      for (const part of split) {
+        chosen = part;
+        draw -= part.weight;
+        if (draw < 0) break;
+      }
+    }
+    return this.upstreams.get(chosen.upstream)!;
+  }
+
+  /** Connections open to endpoints now. */
+  get connectionCount(): number {
+    let count = 0;
+    for (const endpoint of this.endpoints) count += endpoint?.connections.connectionCount ?? 0;
+    return count;
+  }
+
+  /** Counts nothing from now on and lets go of all connections. */
+  close(): void {
+    this.accounting.retire();
+    for (const endpoint of this.endpoints) endpoint?.connections.close();
+    this.endpoints = [];
+  }
+
+  private applyStructure(structure: Structure): void {
+    const before = this.endpoints;
+    const endpoints: (WorkerEndpoint | undefined)[] = [];
+    const upstreams = new Map<string, WorkerUpstream>();
+    for (const [name, config] of Object.entries(structure.config.upstreams)) {
+      for (const entry of structure.endpoints[name] ?? []) {
+        endpoints[entry.slot] = this.keepOrOpen(before[entry.slot], entry, config);
+      }
+      const index = structure.upstreamIndices[name]!;
+      upstreams.set(name, new WorkerUpstream(config, index, this.tables[index]!, endpoints));
+    }
+    this.endpoints = endpoints;
+    this.upstreams = upstreams;
+    this.router = new Router(structure.config.routes.map((route) => new Route(route)));
+    for (const old of before) {
+      if (old !== undefined && endpoints[old.slot]?.connections !== old.connections) {
+        old.connections.close();
+      }
+    }
+  }
+
+  /** An endpoint keeps its connections unless how they are made has changed. */
+  private keepOrOpen(
+    old: WorkerEndpoint | undefined,
+    entry: StructureEndpoint,
+    upstream: UpstreamConfig,
+  ): WorkerEndpoint {
+    const isKept =
+      old !== undefined &&
+      old.generation === entry.generation &&
+      connectionKey(old.upstream) === connectionKey(upstream);
+    return {
+      slot: entry.slot,
+      generation: entry.generation,
+      endpoint: entry.endpoint,
+      upstream,
+      connections: isKept
+        ? old.connections
+        : this.engines[upstream.connection.engine](entry.endpoint, upstream, this.wheel),
+    };
+  }
+}
+
+/** Everything an open connection depends on. */
+function connectionKey(upstream: UpstreamConfig): string {
+  return JSON.stringify([
+    upstream.protocol,
+    upstream.tls,
+    upstream.connection,
+    upstream.timeouts,
+  ]);
+}

@@ -1,0 +1,67 @@
+// What a worker knows of one upstream beyond the shared tables: its configuration, digested for the request
+// path, and its open connections by slot. Replaced as a whole when a structure is adopted.
+import type { EndpointConfig, UpstreamConfig } from '../config/config.ts';
+import type { UpstreamTable } from '../shared-state/upstream-table.ts';
+import type { UpstreamErrorCode, EndpointConnections } from './upstream/engine.ts';
+
+/** A worker's way to one endpoint. Lives as long as the endpoint keeps its slot. */
+export interface WorkerEndpoint {
+  readonly slot: number;
+  readonly generation: number;
+  readonly endpoint: EndpointConfig;
+  readonly upstream: UpstreamConfig;
+  readonly connections: EndpointConnections;
+}
+
+export class WorkerUpstream {
+  readonly name: string;
+  readonly index: number;
+  readonly config: UpstreamConfig;
+  readonly table: UpstreamTable;
+  /** By slot, shared with the worker's other upstreams. */
+  readonly endpoints: readonly (WorkerEndpoint | undefined)[];
+  private readonly retryMethods: ReadonlySet<string>;
+  private readonly retryOn: ReadonlySet<string>;
+
+  constructor(
+    config: UpstreamConfig,
+    index: number,
+    table: UpstreamTable,
+    endpoints: readonly (WorkerEndpoint | undefined)[],
+  ) {
+    this.name = config.name;
+    this.index = index;
+    this.config = config;
+    this.table = table;
+    this.endpoints = endpoints;
+    this.retryMethods = new Set(config.retry.methods);
+    this.retryOn = new Set(config.retry.on);
+  }
+
+  /** May a request that the endpoint may have seen be sent again? */
+  isRetryMethod(method: string): boolean {
+    return this.retryMethods.has(method);
+  }
+
+  isRetryStatus(status: number): boolean {
+    return status >= 502 && status <= 504 && this.retryOn.has(String(status));
+  }
+
+  /** Does the operator want this failure retried? A failure stands for the status it would become. */
+  isRetryError(code: UpstreamErrorCode): boolean {
+    switch (code) {
+      case 'connect-failure':
+      case 'connect-timeout':
+        return this.retryOn.has('connect-failure');
+      case 'refused':
+        return this.retryOn.has('refused') || this.retryOn.has('connect-failure');
+      case 'reset':
+        return this.retryOn.has('reset-before-response');
+      case 'bad-response':
+        return this.retryOn.has('502');
+      case 'response-timeout':
+      case 'idle-timeout':
+        return this.retryOn.has('504');
+    }
+  }
+}

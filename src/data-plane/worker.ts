@@ -1,0 +1,166 @@
+// Entry of a worker thread: the one long task a Piscina worker is given. It serves until told to drain, and
+// resolves only then. A failure must not take the process down: an uncaught exception in a thread that holds
+// a uWS listener aborts the whole process, so it is caught here, the listener closed, and the task rejected.
+import { SeededRandom } from '../random.ts';
+import {
+  WORKER_STATE_DRAINING,
+  WORKER_STATE_FAILED,
+  WORKER_STATE_RUNNING,
+  WORKER_STATE_STARTING,
+  WORKER_STATE_STOPPED,
+} from '../shared-state/layout.ts';
+import { beat, setWorkerState } from '../shared-state/worker-table.ts';
+import type { PrimaryMessage, WorkerMessage, WorkerStart } from '../worker-messages.ts';
+import { CoarseTimerWheel } from './upstream/timer-wheel.ts';
+import { openUndiciEndpoint } from './upstream/undici.ts';
+import { openWireEndpoint } from './upstream/wire/index.ts';
+import { UwsListener } from './uws-listener.ts';
+import { WorkerContext } from './worker-context.ts';
+
+/** How often a worker shows that its event loop turns, and looks for a newer epoch while idle. */
+const HEARTBEAT_MS = 250;
+/** No request for this long after the last one was answered, and a drain is complete. */
+const DRAIN_QUIET_MS = 100;
+const DRAIN_POLL_MS = 20;
+
+export default async function serve(start: WorkerStart): Promise<void> {
+  const server = new WorkerServer(start);
+  await server.run();
+}
+
+class WorkerServer {
+  private readonly start: WorkerStart;
+  private readonly context: WorkerContext;
+  private readonly wheel: CoarseTimerWheel = new CoarseTimerWheel();
+  private listeners: UwsListener[] = [];
+  private heartbeat: NodeJS.Timeout | null = null;
+  private resolve: () => void = () => undefined;
+  private reject: (error: Error) => void = () => undefined;
+  private readonly onFailure = (cause: unknown): void => this.fail(cause);
+
+  constructor(start: WorkerStart) {
+    this.start = start;
+    const seed = (Date.now() ^ (start.worker * 0x9e3779b9)) | 0;
+    this.context = new WorkerContext(
+      start,
+      { wire: openWireEndpoint, undici: openUndiciEndpoint },
+      this.wheel,
+      new SeededRandom(seed),
+    );
+  }
+
+  run(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+      process.on('uncaughtException', this.onFailure);
+      process.on('unhandledRejection', this.onFailure);
+      this.start.port.on('message', (message: PrimaryMessage) => this.receive(message));
+      this.open().catch(this.onFailure);
+    });
+  }
+
+  private async open(): Promise<void> {
+    const { context } = this;
+    const { worker, structure } = this.start;
+    setWorkerState(context.state, worker, WORKER_STATE_STARTING);
+    // Running before the first bank is read: from here on the primary waits for this worker's epoch.
+    setWorkerState(context.state, worker, WORKER_STATE_RUNNING);
+    context.adopt();
+    this.heartbeat = setInterval(() => {
+      beat(context.state, worker);
+      context.adopt();
+    }, HEARTBEAT_MS);
+    const ports: Record<string, number> = {};
+    for (const config of structure.config.listeners) {
+      const listener = new UwsListener(config, context);
+      this.listeners.push(listener);
+      try {
+        ports[config.name] = await listener.listen();
+      } catch (error) {
+        this.send({ type: 'listen-failed', listener: config.name, reason: messageOf(error) });
+        throw error;
+      }
+    }
+    this.send({ type: 'ready', ports });
+  }
+
+  private receive(message: PrimaryMessage): void {
+    switch (message.type) {
+      case 'structure':
+        this.context.learn(message.structure);
+        break;
+      case 'epoch':
+        this.context.adopt();
+        break;
+      case 'drain':
+        this.drain(message.timeoutMs);
+        break;
+      case 'fail':
+        // Thrown outside any handler, as a bug would be.
+        setImmediate(() => {
+          throw new Error('failure injected');
+        });
+        break;
+    }
+  }
+
+  /** Stops accepting, lets what is in flight finish, and cuts what has not finished in time. */
+  private drain(timeoutMs: number): void {
+    const { context } = this;
+    if (context.isDraining) return;
+    context.isDraining = true;
+    setWorkerState(context.state, this.start.worker, WORKER_STATE_DRAINING);
+    for (const listener of this.listeners) listener.stopAccepting();
+    const startedMs = performance.now();
+    let quietSinceMs = startedMs;
+    const poll = setInterval(() => {
+      const nowMs = performance.now();
+      // Clients with an open connection may send one more request; its answer asks them to close.
+      if (context.activeCount > 0) quietSinceMs = nowMs;
+      const isQuiet = nowMs - quietSinceMs >= DRAIN_QUIET_MS;
+      if (!isQuiet && nowMs - startedMs < timeoutMs) return;
+      clearInterval(poll);
+      const cutCount = context.activeCount;
+      this.close(WORKER_STATE_STOPPED);
+      this.send({ type: 'drained', cutCount });
+      this.leave();
+      this.resolve();
+    }, DRAIN_POLL_MS);
+  }
+
+  private fail(cause: unknown): void {
+    const error = cause instanceof Error ? cause : new Error(String(cause));
+    this.close(WORKER_STATE_FAILED);
+    this.send({ type: 'failed', error: error.message, stack: error.stack ?? '' });
+    // A turn later uWS has let go of its sockets; only then may the task end.
+    setImmediate(() => {
+      this.leave();
+      this.reject(error);
+    });
+  }
+
+  private close(state: number): void {
+    if (this.heartbeat !== null) clearInterval(this.heartbeat);
+    this.heartbeat = null;
+    for (const listener of this.listeners) listener.close();
+    this.listeners = [];
+    this.context.close();
+    this.wheel.stop();
+    setWorkerState(this.context.state, this.start.worker, state);
+  }
+
+  private leave(): void {
+    process.off('uncaughtException', this.onFailure);
+    process.off('unhandledRejection', this.onFailure);
+    this.start.port.close();
+  }
+
+  private send(message: WorkerMessage): void {
+    this.start.port.postMessage(message);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
