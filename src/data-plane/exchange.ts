@@ -398,4 +398,3 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
     this.downstream.resumeRequest();
   }
 }
-

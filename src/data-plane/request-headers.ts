@@ -41,4 +41,3 @@ function rewrite(
   for (const name of names) rewritten += `${name}: ${set[name]}\r\n`;
   return rewritten;
 }
-

@@ -2,6 +2,7 @@
 // listen on the same port (SO_REUSEPORT). uWS ends the process when a handler returns without an answer and
 // without onAborted, so onAborted comes first, always.
 import {
+  _cfg,
   App,
   type HttpRequest,
   type HttpResponse,
@@ -20,6 +21,9 @@ import { RequestReader } from './request-reader.ts';
 import { BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
 import type { LateHead } from './late-heads.ts';
 import type { WorkerContext } from './worker-context.ts';
+
+// uWS's switch for its `uWebSockets` response header: a proxy does not announce itself.
+_cfg('999999990007');
 
 const EMPTY = new Uint8Array(0);
 const NON_ASCII = /[\x80-\xff]/;
@@ -108,7 +112,10 @@ class UwsDownstream implements Downstream, LateHead {
   private readonly context: WorkerContext;
   private readonly exchange: Exchange;
   private res: HttpResponse | null = null;
-  private head: UpstreamHead | null = null;
+  private status = 0;
+  private reason = '';
+  private contentLength = -1;
+  private hasHead = false;
   private headerBlock = '';
   private bodyLength: number = BODY_UNSIZED;
   private isHeadWritten = false;
@@ -139,7 +146,7 @@ class UwsDownstream implements Downstream, LateHead {
 
   attach(res: HttpResponse): void {
     this.res = res;
-    this.head = null;
+    this.hasHead = false;
     this.isHeadWritten = false;
     this.isEnded = false;
     this.rest = null;
@@ -185,7 +192,10 @@ class UwsDownstream implements Downstream, LateHead {
   // ── Downstream ──
 
   begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
-    this.head = head;
+    this.hasHead = true;
+    this.status = head.status;
+    this.reason = head.reason;
+    this.contentLength = head.contentLength;
     this.headerBlock = headerBlock;
     this.bodyLength = bodyLength;
     // The head goes out with the first body bytes, in one write; should they not come in this turn, it goes alone.
@@ -243,9 +253,8 @@ class UwsDownstream implements Downstream, LateHead {
     if (this.isHeadWritten) return;
     this.isHeadWritten = true;
     const res = this.res!;
-    const head = this.head!;
-    if (head.status !== 200 || head.reason !== 'OK') {
-      res.writeStatus(head.status + ' ' + head.reason);
+    if (this.status !== 200 || this.reason !== 'OK') {
+      res.writeStatus(this.status + ' ' + this.reason);
     }
     const block = this.headerBlock;
     if (block !== '') {
@@ -290,13 +299,13 @@ class UwsDownstream implements Downstream, LateHead {
   private endCorked(): void {
     const res = this.res!;
     this.writeHead();
-    const head = this.head!;
     if (this.bodyLength === BODY_ABSENT) {
       // endWithoutBody(length) leaves the response open in uWS: the length goes as a header of ours.
-      if (head.contentLength >= 0 && head.status !== 204) {
-        res.writeHeader('Content-Length', String(head.contentLength));
+      if (this.contentLength >= 0 && this.status !== 204) {
+        res.writeHeader('Content-Length', String(this.contentLength));
       }
-      res.endWithoutBody(undefined, this.context.isDraining);
+      // No arguments: uWS takes an undefined length for a number.
+      res.endWithoutBody();
       return;
     }
     res.end(undefined, this.context.isDraining);
@@ -313,7 +322,8 @@ class UwsDownstream implements Downstream, LateHead {
     const isClosing = this.isRequestBodyOpen || this.context.isDraining;
     if (this.isHeadRequest) {
       res.writeHeader('Content-Length', String(body.length));
-      res.endWithoutBody(undefined, isClosing);
+      if (isClosing) res.writeHeader('Connection', 'close');
+      res.endWithoutBody();
     } else {
       res.end(body, isClosing);
     }
@@ -323,7 +333,7 @@ class UwsDownstream implements Downstream, LateHead {
 
   /** Called at the end of the loop's turn: the body has not begun. */
   flushHead(): void {
-    if (this.isEnded || this.isHeadWritten || this.res === null || this.head === null) return;
+    if (this.isEnded || this.isHeadWritten || this.res === null || !this.hasHead) return;
     this.chunk = EMPTY;
     this.res.cork(this.corkWrite);
   }
@@ -357,11 +367,12 @@ class UwsDownstream implements Downstream, LateHead {
   }
 
   private detach(): void {
+    if (this.res === null) return;
     this.context.endRequest();
     this.isEnded = true;
     this.res = null;
     this.rest = null;
-    this.head = null;
+    this.hasHead = false;
   }
 
   /** The response is with uWS. The object is free once its exchange has settled, which follows in this turn. */

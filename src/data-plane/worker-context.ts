@@ -168,10 +168,5 @@ export class WorkerContext {
 
 /** Everything an open connection depends on. */
 function connectionKey(upstream: UpstreamConfig): string {
-  return JSON.stringify([
-    upstream.protocol,
-    upstream.tls,
-    upstream.connection,
-    upstream.timeouts,
-  ]);
+  return JSON.stringify([upstream.protocol, upstream.tls, upstream.connection, upstream.timeouts]);
 }

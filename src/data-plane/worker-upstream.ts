@@ -59,8 +59,7 @@ export class WorkerUpstream {
         return this.retryOn.has('reset-before-response');
       case 'bad-response':
         return this.retryOn.has('502');
-      case 'response-timeout':
-      case 'idle-timeout':
+      default:
         return this.retryOn.has('504');
     }
   }

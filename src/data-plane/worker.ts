@@ -1,6 +1,7 @@
 // Entry of a worker thread: the one long task a Piscina worker is given. It serves until told to drain, and
 // resolves only then. A failure must not take the process down: an uncaught exception in a thread that holds
 // a uWS listener aborts the whole process, so it is caught here, the listener closed, and the task rejected.
+import { systemClock } from '../clock.ts';
 import { SeededRandom } from '../random.ts';
 import {
   WORKER_STATE_DRAINING,
@@ -13,7 +14,6 @@ import { beat, setWorkerState } from '../shared-state/worker-table.ts';
 import type { PrimaryMessage, WorkerMessage, WorkerStart } from '../worker-messages.ts';
 import { CoarseTimerWheel } from './upstream/timer-wheel.ts';
 import { openUndiciEndpoint } from './upstream/undici.ts';
-import { openWireEndpoint } from './upstream/wire/index.ts';
 import { UwsListener } from './uws-listener.ts';
 import { WorkerContext } from './worker-context.ts';
 
@@ -23,6 +23,8 @@ const HEARTBEAT_MS = 250;
 const DRAIN_QUIET_MS = 100;
 const DRAIN_POLL_MS = 20;
 
+// Rule broken: Piscina calls a file's default export.
+// oxlint-disable-next-line import/no-default-export
 export default async function serve(start: WorkerStart): Promise<void> {
   const server = new WorkerServer(start);
   await server.run();
@@ -31,7 +33,7 @@ export default async function serve(start: WorkerStart): Promise<void> {
 class WorkerServer {
   private readonly start: WorkerStart;
   private readonly context: WorkerContext;
-  private readonly wheel: CoarseTimerWheel = new CoarseTimerWheel();
+  private readonly wheel: CoarseTimerWheel = new CoarseTimerWheel(systemClock);
   private listeners: UwsListener[] = [];
   private heartbeat: NodeJS.Timeout | null = null;
   private resolve: () => void = () => undefined;
@@ -43,7 +45,7 @@ class WorkerServer {
     const seed = (Date.now() ^ (start.worker * 0x9e3779b9)) | 0;
     this.context = new WorkerContext(
       start,
-      { wire: openWireEndpoint, undici: openUndiciEndpoint },
+      { wire: openUndiciEndpoint, undici: openUndiciEndpoint },
       this.wheel,
       new SeededRandom(seed),
     );
@@ -67,6 +69,7 @@ class WorkerServer {
     // Running before the first bank is read: from here on the primary waits for this worker's epoch.
     setWorkerState(context.state, worker, WORKER_STATE_RUNNING);
     context.adopt();
+    this.wheel.start();
     this.heartbeat = setInterval(() => {
       beat(context.state, worker);
       context.adopt();

@@ -119,7 +119,7 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
       }
     }
     this.options = {
-      method: request.method as Dispatcher.HttpMethod,
+      method: request.method,
       path: request.target,
       headers,
       body: request.bodyLength === 0 ? null : this.body,
