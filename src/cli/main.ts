@@ -1,11 +1,13 @@
 // The command line: builds the program out of its commands and turns how it ended into an exit code.
 // Called by bin/millrace.js on the main thread, and by tests.
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../errors.ts';
 import { registerCheck } from './check.ts';
 import { EXIT } from './exit.ts';
+import { registerLoad } from './load.ts';
+import { registerReport } from './report.ts';
 import { registerSchema } from './schema.ts';
+import { readVersion } from './version.ts';
 
 /** Runs one command. @param argv the arguments alone, without node and script. @returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -16,6 +18,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     .exitOverride();
   process.stdout.once('error', leaveOnClosedPipe);
   registerCheck(program);
+  registerLoad(program);
+  registerReport(program);
   registerSchema(program);
   try {
     await program.parseAsync(argv, { from: 'user' });
@@ -41,10 +45,4 @@ function exitCodeOf(error: unknown): number {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`millrace: a fault of ours, please report it\n${text}\n`);
   return EXIT.internal;
-}
-
-function readVersion(): string {
-  const path = new URL('../../../package.json', import.meta.url);
-  const manifest = JSON.parse(readFileSync(path, 'utf8')) as { readonly version: string };
-  return manifest.version;
 }
