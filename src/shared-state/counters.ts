@@ -63,6 +63,15 @@ export function clearEndpointCounters(state: SharedState, slot: number): void {
   }
 }
 
+/** Before an upstream's index is given to another. */
+export function clearUpstreamCounters(state: SharedState, upstream: number): void {
+  const base = WORKER_COUNTERS + upstream * UPSTREAM_COUNTERS;
+  for (let worker = 0; worker < state.sizes.workers; worker++) {
+    const start = worker * state.counterCount + base;
+    state.counters.fill(0, start, start + UPSTREAM_COUNTERS);
+  }
+}
+
 function sum(state: SharedState, index: number): number {
   let total = 0;
   for (let worker = 0; worker < state.sizes.workers; worker++) {

@@ -58,9 +58,18 @@ export function readUpstreamHistogram(state: SharedState, upstream: number): Flo
 
 /** Forgets an endpoint's times when its slot is given to another. Late samples of the old one cannot come: it has drained. */
 export function clearSlotHistogram(state: SharedState, slot: number): void {
+  clearPart(state, slot);
+}
+
+/** The same for an upstream's index. */
+export function clearUpstreamHistogram(state: SharedState, upstream: number): void {
+  clearPart(state, state.sizes.endpoints + upstream);
+}
+
+function clearPart(state: SharedState, part: number): void {
   const perWorker = (state.sizes.endpoints + state.sizes.upstreams) * HISTOGRAM_BUCKETS;
   for (let worker = 0; worker < state.sizes.workers; worker++) {
-    const start = worker * perWorker + slot * HISTOGRAM_BUCKETS;
+    const start = worker * perWorker + part * HISTOGRAM_BUCKETS;
     state.histograms.fill(0, start, start + HISTOGRAM_BUCKETS);
   }
 }

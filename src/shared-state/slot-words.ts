@@ -129,6 +129,14 @@ export function resetSlot(state: SharedState, slot: number): void {
   }
 }
 
+/** Before an upstream's index is given to another: nothing of the old one is in flight by then. */
+export function resetUpstream(state: SharedState, upstream: number, mask: number): void {
+  const base = upstream * LIVE_WORDS;
+  Atomics.store(state.upstreams, base + LIVE_TURN, 0);
+  Atomics.store(state.upstreams, base + LIVE_INELIGIBLE_MASK, mask);
+  Atomics.store(state.upstreams, base + LIVE_CIRCUIT, 0);
+}
+
 /** An upstream's live words, as numbers. */
 export interface UpstreamLive {
   readonly turn: number;

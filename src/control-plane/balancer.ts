@@ -1,0 +1,170 @@
+// The primary's whole life: from a configuration to workers that serve it, through its changes, to the drain at
+// the end. Owns the shared memory, the live configuration, the worker pool, the admin API and the tick that
+// keeps them true. Created by `millrace run`, by the demo and by tests.
+import type { Logger } from 'pino';
+import type { Config, ListenerConfig, PolicyName } from '../config/config.ts';
+import { InputError } from '../errors.ts';
+import { allocate } from '../shared-state/layout.ts';
+import { SharedState } from '../shared-state/shared-state.ts';
+import { UnknownNameError } from './faults.ts';
+import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
+import { type EndpointChange, LiveConfiguration } from './live-configuration.ts';
+import { ListenFailure } from './worker-life.ts';
+import { type DrainResult, WorkerPool } from './worker-pool.ts';
+
+/** How often the primary looks at the shared state: the time a verdict of its may take. */
+const TICK_MS = 200;
+
+const WORKER_MODULE = new URL('../data-plane/worker.js', import.meta.url);
+
+export interface BalancerOptions {
+  readonly logger: Logger;
+  /** Reads the configuration again for a reload. @throws InputError */
+  readonly readConfig?: () => Config;
+  /** Another worker for tests. */
+  readonly workerModule?: URL;
+}
+
+/** Where it can be reached, ports resolved. */
+export interface BalancerAddresses {
+  readonly listeners: readonly { readonly name: string; readonly address: string }[];
+}
+
+export class Balancer {
+  readonly addresses: BalancerAddresses;
+  private readonly logger: Logger;
+  private readonly options: BalancerOptions;
+  private readonly live: LiveConfiguration;
+  private readonly pool: WorkerPool;
+  private ticker: NodeJS.Timeout | null = null;
+  private draining: Promise<DrainResult> | null = null;
+
+  private constructor(config: Config, bound: BoundAddresses, options: BalancerOptions) {
+    const { logger } = options;
+    this.logger = logger;
+    this.options = options;
+    const state = new SharedState(allocate({ workers: config.workers, ...config.capacity }));
+    this.pool = new WorkerPool({
+      state,
+      logger,
+      structure: () => this.live.structure,
+      workerModule: options.workerModule ?? WORKER_MODULE,
+    });
+    this.live = new LiveConfiguration(config, {
+      state,
+      logger,
+      addresses: bound,
+      broadcast: (message) => this.pool.broadcast(message),
+    });
+    this.addresses = {
+      listeners: this.live.current.listeners.map(({ name, address }) => ({
+        name,
+        address: address.text,
+      })),
+    };
+  }
+
+  /**
+   * Opens everything and serves.
+   * @throws InputError when an address cannot be opened or the configuration asks for what this build does not
+   * have; nothing is left running then.
+   */
+  static async start(config: Config, options: BalancerOptions): Promise<Balancer> {
+    const { addresses, problems } = await probeListeners(config.listeners);
+    if (problems.length > 0) throw new InputError('configuration', problems);
+    const balancer = new Balancer(config, addresses, options);
+    await balancer.open();
+    return balancer;
+  }
+
+  /** Puts a newly read configuration in force. @throws InputError when it is refused; the running one stays. */
+  async reload(config: Config): Promise<void> {
+    await this.live.reload(config);
+    this.logger.level = config.log.level;
+    this.logger.info({ epoch: this.live.publisher.epoch }, 'configuration reloaded');
+  }
+
+  /** Reads the configuration again and puts it in force. @throws InputError when it is refused; the running one stays. */
+  async reloadFromSource(): Promise<void> {
+    if (this.options.readConfig === undefined) {
+      throw new UnknownNameError('configuration file', 'to read again');
+    }
+    await this.reload(this.options.readConfig());
+  }
+
+  /** Lasts until the next reload. @throws UnknownNameError, InputError */
+  async setPolicy(upstream: string, policy: PolicyName): Promise<void> {
+    await this.live.setPolicy(upstream, policy);
+    this.logger.info({ upstream, policy }, 'policy set');
+  }
+
+  /** Changes an endpoint or adds one. A weight lasts until the next reload, a state until it is set again. @throws UnknownNameError, InputError */
+  async setEndpoint(upstream: string, address: string, change: EndpointChange): Promise<void> {
+    await this.live.setEndpoint(upstream, address, change);
+    this.logger.info({ upstream, endpoint: address, ...change }, 'endpoint set');
+  }
+
+  /** Takes an endpoint out until the next reload; what is in flight on it finishes. @throws UnknownNameError, InputError */
+  async removeEndpoint(upstream: string, address: string): Promise<void> {
+    await this.live.removeEndpoint(upstream, address);
+    this.logger.info({ upstream, endpoint: address }, 'endpoint removed');
+  }
+
+  /** Makes a worker fail, for drills and tests. @throws UnknownNameError */
+  failWorker(index: number): void {
+    const worker = this.pool.workers[index];
+    if (worker === undefined) throw new UnknownNameError('worker', String(index));
+    worker.send({ type: 'fail' });
+  }
+
+  /** Stops accepting, lets what is in flight finish within the drain timeout, and ends. Further calls wait for the first. */
+  drain(): Promise<DrainResult> {
+    this.draining ??= this.close(this.live.current.shutdown.drainTimeoutMs);
+    return this.draining;
+  }
+
+  private async open(): Promise<void> {
+    const { listeners } = this.live.current;
+    allowHeaderBytes(listeners);
+    this.ticker = setInterval(() => this.tick(), TICK_MS);
+    try {
+      await this.pool.start();
+    } catch (error) {
+      this.stopTicking();
+      throw error instanceof ListenFailure ? toInputError(error, listeners) : error;
+    }
+  }
+
+  private async close(timeoutMs: number): Promise<DrainResult> {
+    this.logger.info({ timeoutMs }, 'draining');
+    const result = await this.pool.drain(timeoutMs);
+    this.stopTicking();
+    this.logger.info(result, 'drained');
+    return result;
+  }
+
+  private tick(): void {
+    this.live.sweep();
+    this.pool.watch(performance.now());
+  }
+
+  private stopTicking(): void {
+    if (this.ticker !== null) clearInterval(this.ticker);
+    this.ticker = null;
+  }
+}
+
+// uWebSockets.js has one limit for the process and reads it when a worker first loads it.
+function allowHeaderBytes(listeners: readonly ListenerConfig[]): void {
+  const headerBytes = Math.max(...listeners.map((listener) => listener.limits.headerBytes));
+  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] = String(headerBytes);
+}
+
+function toInputError(failure: ListenFailure, listeners: readonly ListenerConfig[]): InputError {
+  const index = listeners.findIndex((listener) => listener.name === failure.listener);
+  const { address } = listeners[index]!;
+  const owner = `listener ${failure.listener}`;
+  return new InputError('configuration', [
+    listenProblem(`listeners[${index}].address`, owner, address, failure),
+  ]);
+}

@@ -1,0 +1,188 @@
+// One worker's life as the primary sees it: started as a task of the thread pool, ready, perhaps failed and
+// started again after a growing pause, in the end drained. Created by worker-pool.ts, one for each worker.
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { Logger } from 'pino';
+import { reclaimStripe } from '../shared-state/accounting.ts';
+import {
+  WORKER_STATE_FAILED,
+  WORKER_STATE_STARTING,
+  WORKER_STATE_STOPPED,
+} from '../shared-state/layout.ts';
+import type { SharedState } from '../shared-state/shared-state.ts';
+import { readWorker, resetWorker, setWorkerState } from '../shared-state/worker-table.ts';
+import type { PrimaryMessage, Structure, WorkerMessage, WorkerStart } from '../worker-messages.ts';
+
+const RESTART_DELAY_MIN_MS = 100;
+const RESTART_DELAY_MAX_MS = 5_000;
+/** A worker that has served this long starts anew with the shortest pause. */
+const HEALTHY_AFTER_MS = 30_000;
+/** Heartbeats come every 250 ms; a loop that missed this many of them is not turning. */
+const STALLED_AFTER_MS = 3_000;
+
+/** Runs the task on a thread. Settles when the worker has drained or failed. */
+export type RunTask = (start: WorkerStart, port: MessagePort) => Promise<void>;
+
+/** A listener could not be opened by a worker. */
+export class ListenFailure extends Error {
+  readonly listener: string;
+
+  constructor(listener: string, reason: string) {
+    super(reason);
+    this.name = 'ListenFailure';
+    this.listener = listener;
+  }
+}
+
+export interface WorkerLifeOptions {
+  readonly worker: number;
+  readonly state: SharedState;
+  readonly logger: Logger;
+  /** What a worker started now has to know. */
+  readonly structure: () => Structure;
+  readonly runTask: RunTask;
+}
+
+export class WorkerLife {
+  readonly worker: number;
+  isStalled = false;
+  private readonly options: WorkerLifeOptions;
+  private readonly logger: Logger;
+  private port: MessagePort | null = null;
+  private restartTimer: NodeJS.Timeout | null = null;
+  private restartDelayMs = RESTART_DELAY_MIN_MS;
+  private readyAtMs = 0;
+  private isStopping = false;
+  private cutCount = 0;
+  private heartbeat = -1;
+  private heartbeatAtMs = 0;
+  /** Settles the start that is under way. */
+  private starting: { resolve(): void; reject(error: Error): void } | null = null;
+  private task: Promise<void> = Promise.resolve();
+
+  constructor(options: WorkerLifeOptions) {
+    this.options = options;
+    this.worker = options.worker;
+    this.logger = options.logger.child({ worker: options.worker });
+  }
+
+  /** Starts it for the first time. @throws ListenFailure or the worker's own error; it is not tried again then. */
+  async start(): Promise<void> {
+    const isReady = new Promise<void>((resolve, reject) => {
+      this.starting = { resolve, reject };
+    });
+    this.run();
+    try {
+      await isReady;
+    } catch (error) {
+      this.isStopping = true;
+      this.cancelRestart();
+      throw error;
+    }
+  }
+
+  /** Says something to the worker; one that is not running will know it from its start. */
+  send(message: PrimaryMessage): void {
+    this.port?.postMessage(message);
+  }
+
+  /** Asks it to drain, and starts it no more. @returns how many requests were cut, once its task has ended. */
+  async drain(timeoutMs: number): Promise<number> {
+    this.isStopping = true;
+    this.cancelRestart();
+    this.send({ type: 'drain', timeoutMs });
+    await this.task;
+    return this.cutCount;
+  }
+
+  /** Watches the heartbeat. Called a few times a second. */
+  watch(nowMs: number): void {
+    const row = readWorker(this.options.state, this.worker);
+    const isServing = row.state === 'running' || row.state === 'draining';
+    if (!isServing || row.heartbeat !== this.heartbeat) {
+      if (this.isStalled) this.logger.info('worker is turning again');
+      this.isStalled = false;
+      this.heartbeat = row.heartbeat;
+      this.heartbeatAtMs = nowMs;
+      return;
+    }
+    const silentMs = nowMs - this.heartbeatAtMs;
+    if (this.isStalled || silentMs <= STALLED_AFTER_MS) return;
+    this.isStalled = true;
+    this.logger.error({ silentMs: Math.round(silentMs) }, 'worker is stalled');
+  }
+
+  private run(): void {
+    const { worker, state, structure, runTask } = this.options;
+    const { port1, port2 } = new MessageChannel();
+    resetWorker(state, worker);
+    setWorkerState(state, worker, WORKER_STATE_STARTING);
+    this.port = port1;
+    port1.on('message', (message: WorkerMessage) => this.receive(message));
+    const start = { worker, buffers: state.buffers, structure: structure(), port: port2 };
+    this.task = runTask(start, port2).then(
+      () => this.ended(null),
+      (cause: unknown) => this.ended(cause instanceof Error ? cause : new Error(String(cause))),
+    );
+  }
+
+  private receive(message: WorkerMessage): void {
+    switch (message.type) {
+      case 'ready':
+        this.readyAtMs = performance.now();
+        this.logger.debug({ ports: message.ports }, 'worker is ready');
+        this.starting?.resolve();
+        this.starting = null;
+        break;
+      case 'listen-failed':
+        this.starting?.reject(new ListenFailure(message.listener, message.reason));
+        this.starting = null;
+        this.logger.error({ listener: message.listener, reason: message.reason }, 'listen failed');
+        break;
+      case 'failed':
+        this.logger.error({ error: message.error, stack: message.stack }, 'worker failed');
+        break;
+      case 'drained':
+        this.cutCount += message.cutCount;
+        break;
+      case 'log':
+        this.logger[message.level](message.fields, message.message);
+        break;
+    }
+  }
+
+  // The task has ended, so the worker counts nothing any more and its part can be taken out of the totals.
+  private ended(error: Error | null): void {
+    const { state, worker } = this.options;
+    const wasReady = this.starting === null && this.readyAtMs > 0;
+    const hasFailed = error !== null || !this.isStopping;
+    setWorkerState(state, worker, hasFailed ? WORKER_STATE_FAILED : WORKER_STATE_STOPPED);
+    const freed = reclaimStripe(state, worker);
+    this.port?.close();
+    this.port = null;
+    this.starting?.reject(error ?? new Error('the worker ended before it was ready'));
+    this.starting = null;
+    if (this.isStopping) {
+      if (error !== null) this.logger.error({ error: error.message, freed }, 'worker failed');
+      return;
+    }
+    const servedMs = wasReady ? performance.now() - this.readyAtMs : 0;
+    if (servedMs >= HEALTHY_AFTER_MS) this.restartDelayMs = RESTART_DELAY_MIN_MS;
+    this.logger.warn(
+      { error: error?.message ?? 'it ended by itself', freed, restartInMs: this.restartDelayMs },
+      'worker is started again',
+    );
+    this.restartTimer = setTimeout(() => this.restart(), this.restartDelayMs);
+    this.restartDelayMs = Math.min(this.restartDelayMs * 2, RESTART_DELAY_MAX_MS);
+  }
+
+  private restart(): void {
+    this.restartTimer = null;
+    this.readyAtMs = 0;
+    this.run();
+  }
+
+  private cancelRestart(): void {
+    if (this.restartTimer !== null) clearTimeout(this.restartTimer);
+    this.restartTimer = null;
+  }
+}

@@ -1,0 +1,31 @@
+// The process's log: one JSON object a line on stdout, or something for people when stdout is a terminal. The
+// primary alone writes; workers send it what they have to say. pino escapes every string, so nothing that a
+// client sent can forge a line.
+import { pino, type DestinationStream, type Logger } from 'pino';
+import { PinoPretty } from 'pino-pretty';
+import type { LogLevel } from '../config/config.ts';
+
+export type { Logger };
+
+export interface LogOptions {
+  readonly level: LogLevel | 'silent';
+  /** Where lines go; stdout when left out. */
+  readonly destination?: DestinationStream;
+  /** For people instead of machines. */
+  readonly isPretty?: boolean;
+}
+
+/** Opens the log. Lines are written before the call returns, so that the last one before an exit is there. */
+export function createLogger({ level, destination, isPretty = false }: LogOptions): Logger {
+  const options = {
+    level,
+    base: { pid: process.pid },
+    formatters: { level: (label: string) => ({ level: label }) },
+    timestamp: pino.stdTimeFunctions.isoTime,
+  };
+  if (destination !== undefined) return pino(options, destination);
+  if (isPretty) {
+    return pino(options, PinoPretty({ colorize: true, sync: true, ignore: 'pid', destination: 1 }));
+  }
+  return pino(options, pino.destination({ dest: 1, sync: true }));
+}
