@@ -17,7 +17,8 @@ import {
   COUNTER_RETRIES,
   COUNTER_RETRIES_DENIED,
 } from '../shared-state/layout.ts';
-import { recordResponseTime } from '../shared-state/response-times.ts';
+import { timeWordOf } from '../shared-state/decaying.ts';
+import { OUTCOME_TIMEOUT, recordOutcome } from '../shared-state/outcome.ts';
 import { recordConnectFailure, recordConnected, recordStatus } from '../shared-state/slot-words.ts';
 import { PickRequest } from '../shared-state/upstream-table.ts';
 import { BODY_ABSENT, BODY_UNSIZED, type Downstream } from './downstream.ts';
@@ -63,6 +64,8 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
   private slot = NO_SLOT;
   private attemptCount = 0;
   private attemptStartUs = 0;
+  /** When the latest pick was made. */
+  private pickUs = 0;
   private retryTimer: NodeJS.Timeout | null = null;
   private isActive = false;
   private isRetrying = false;
@@ -159,7 +162,7 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
   private attempt(): void {
     const context = this.context;
     const upstream = this.upstream!;
-    const index = pickEndpoint(upstream.table, this.pickRequest, context.random);
+    const index = this.pick(upstream);
     if (index < 0) {
       if (this.attemptCount === 0) {
         context.counters.addUpstream(upstream.index, COUNTER_NO_ENDPOINT, 1);
@@ -169,7 +172,14 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
     this.dispatchTo(upstream.table.slotAt(index));
   }
 
-  /** The place on `slot` is reserved already. */
+  /** @returns as pickEndpoint. */
+  private pick(upstream: WorkerUpstream): number {
+    this.pickUs = this.context.clock.nowUs();
+    this.pickRequest.nowMs = timeWordOf(this.pickUs);
+    return pickEndpoint(upstream.table, this.pickRequest, this.context.random);
+  }
+
+  /** The place on `slot` is reserved by the latest pick. */
   private dispatchTo(slot: number): void {
     const context = this.context;
     const upstream = this.upstream!;
@@ -177,7 +187,7 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
     this.attemptCount++;
     this.isSent = false;
     this.isFailedStatus = false;
-    this.attemptStartUs = context.clock.nowUs();
+    this.attemptStartUs = this.pickUs;
     context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
     const call = upstream.endpoints[slot]!.connections.dispatch(this, this);
     this.call = call;
@@ -201,8 +211,7 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
       context.counters.addEndpoint(this.slot, COUNTER_RESPONSES_5XX, 1);
       if (this.upstream!.isRetryStatus(head.status) && this.retryElsewhere()) return;
     }
-    const elapsedUs = context.clock.nowUs() - this.attemptStartUs;
-    recordResponseTime(state, context.worker, this.slot, Math.trunc(elapsedUs));
+    this.recordOutcome(head.status);
     this.isResponseBegun = true;
     this.replay.close();
     const route = this.route!;
@@ -246,6 +255,9 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
       this.downstream.destroy();
       return this.settle();
     }
+    if (code === 'connect-timeout' || code === 'response-timeout' || code === 'idle-timeout') {
+      this.recordOutcome(OUTCOME_TIMEOUT);
+    }
     const mayRepeat = !this.isSent || upstream.isRetryMethod(this.method);
     if (mayRepeat && upstream.isRetryError(code) && this.canRetry()) {
       this.releaseAttempt();
@@ -257,10 +269,21 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
   onTimeout(): void {
     if (!this.isActive) return;
     this.dropCall();
-    if (!this.isResponseBegun) return this.fail('response-timeout');
+    if (!this.isResponseBegun) {
+      if (this.slot !== NO_SLOT) this.recordOutcome(OUTCOME_TIMEOUT);
+      return this.fail('response-timeout');
+    }
     this.context.counters.addError(errorIndexOf('response-timeout'));
     this.downstream.destroy();
     this.settle();
+  }
+
+  /** What this attempt says about its endpoint's speed. @param status or OUTCOME_*. */
+  private recordOutcome(status: number): void {
+    const context = this.context;
+    const nowUs = context.clock.nowUs();
+    const elapsedUs = nowUs - this.attemptStartUs;
+    recordOutcome(context.state, context.worker, this.slot, status, elapsedUs, timeWordOf(nowUs));
   }
 
   // ── retries ──
@@ -306,15 +329,15 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
 
   private attemptAgain(code: UpstreamErrorCode): void {
     this.context.counters.addUpstream(this.upstream!.index, COUNTER_RETRIES, 1);
-    const table = this.upstream!.table;
-    const index = pickEndpoint(table, this.pickRequest, this.context.random);
-    if (index >= 0) return this.dispatchTo(table.slotAt(index));
+    const upstream = this.upstream!;
+    const index = this.pick(upstream);
+    if (index >= 0) return this.dispatchTo(upstream.table.slotAt(index));
     // Nobody else is left. A reset is often an idle connection that the endpoint had just closed: the same
     // endpoint may have a second chance, once.
     if (index === NO_ENDPOINT && code === 'reset' && this.pickRequest.triedCount > 0) {
-      this.pickRequest.reset();
-      const again = pickEndpoint(table, this.pickRequest, this.context.random);
-      if (again >= 0) return this.dispatchTo(table.slotAt(again));
+      this.pickRequest.forgetTried();
+      const again = this.pick(upstream);
+      if (again >= 0) return this.dispatchTo(upstream.table.slotAt(again));
     }
     this.fail(code);
   }
@@ -324,7 +347,7 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
     const upstream = this.upstream!;
     if (!upstream.isRetryMethod(this.method) || !this.canRetry()) return false;
     this.pickRequest.addTried(this.slot);
-    const index = pickEndpoint(upstream.table, this.pickRequest, this.context.random);
+    const index = this.pick(upstream);
     if (index < 0) return false;
     const next = upstream.table.slotAt(index);
     if (!this.takeRetry()) {

@@ -1,47 +1,41 @@
-// The policies by name and by the number that stands for them in shared memory.
-import type { PolicyName } from '../config/config.ts';
+// What the planes need of the policies: the pick for workers, tables and names for the primary.
 import type { Random } from '../random.ts';
+import { TIER_BACKUP, TIER_LOCAL, TIER_REMOTE } from '../shared-state/layout.ts';
 import {
   ENDPOINTS_FULL,
   NO_ENDPOINT,
+  NO_SLOT,
   type PickRequest,
   type UpstreamTable,
 } from '../shared-state/upstream-table.ts';
-import { leastConnections } from './least-connections.ts';
-import type { Policy } from './policy.ts';
-import { roundRobin } from './round-robin.ts';
-import { weightedRoundRobin } from './weighted-round-robin.ts';
-
-/** A policy's number in shared memory is its place here; places never change meaning while a process lives. */
-const POLICIES: readonly (readonly [PolicyName, Policy])[] = [
-  ['round-robin', roundRobin],
-  ['weighted-round-robin', weightedRoundRobin],
-  ['least-connections', leastConnections],
-];
-
-const policyById: readonly Policy[] = POLICIES.map(([, policy]) => policy);
-
-/** @returns the policy's number, or -1 when this build has no such policy. */
-export function policyIdOf(name: PolicyName): number {
-  return POLICIES.findIndex(([candidate]) => candidate === name);
-}
-
-export function policyNameOf(policyId: number): PolicyName {
-  return POLICIES[policyId]?.[0] ?? 'round-robin';
-}
-
-/** Names this build can balance by. */
-export const POLICY_NAMES: readonly PolicyName[] = POLICIES.map(([name]) => name);
+import { policyById } from './registry.ts';
+import { pickByZone } from './zones.ts';
 
 /**
- * Picks by the upstream's policy: among the primaries, and among the backups only when no primary may be picked.
+ * Picks for a request: the endpoint its sticky cookie names while that one can be picked, else by the upstream's
+ * policy among the primaries, the own zone first, and among the backups only when no primary may be picked.
  * @returns an endpoint index with a place reserved, NO_ENDPOINT or ENDPOINTS_FULL.
  */
 export function pickEndpoint(table: UpstreamTable, request: PickRequest, random: Random): number {
-  const policy = policyById[table.policyId]!;
-  const primary = policy.pick(table, request, 0, table.primaryCount, random);
+  if (request.preferredSlot !== NO_SLOT) {
+    const preferred = table.indexOfSlot(request.preferredSlot);
+    if (
+      preferred !== NO_ENDPOINT &&
+      table.isCandidate(preferred, request) &&
+      table.tryReserve(preferred)
+    ) {
+      return preferred;
+    }
+  }
+  const policy = policyById(table.policyId);
+  const primary =
+    table.tierEndpointCount(TIER_REMOTE) === 0
+      ? policy.pick(table, request, TIER_LOCAL, random)
+      : pickByZone(policy, table, request, random);
   if (primary !== NO_ENDPOINT || table.primaryCount === table.endpointCount) return primary;
-  return policy.pick(table, request, table.primaryCount, table.endpointCount, random);
+  return policy.pick(table, request, TIER_BACKUP, random);
 }
 
+export { type TableEndpoint, buildTables } from './build-tables.ts';
+export { POLICY_NAMES, policyIdOf, policyNameOf } from './registry.ts';
 export { ENDPOINTS_FULL, NO_ENDPOINT };

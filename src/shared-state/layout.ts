@@ -4,7 +4,8 @@
 //   control    1 line a group          epoch, version
 //   banks      2 × bankWords           what a reload or an evaluator changes; one is read, one is written
 //     ┌ header: epoch, structureEpoch, upstreamCount, arenaUsed
-//     ├ upstreams × UPSTREAM_HEADER_WORDS: policy, counts, offsets into the arena
+//     ├ upstreams × UPSTREAM_HEADER_WORDS: policy, parameters, counts, offsets into the arena
+//     ├ endpoints × 1 word: a slot's place in its upstream's entries
 //     └ arena: endpoint entries, periods, hash rings
 //   slots      endpoints × 4 lines     one endpoint's live words, grouped by who writes them
 //   upstreams  upstreams × 8 lines     one upstream's live words
@@ -64,12 +65,33 @@ export const UPSTREAM_ENDPOINT_COUNT = 1;
 /** Entries [0, primaryCount) are primaries, the rest backups. */
 export const UPSTREAM_PRIMARY_COUNT = 2;
 export const UPSTREAM_ENDPOINTS_OFFSET = 3;
-export const UPSTREAM_PERIOD_OFFSET = 4;
-export const UPSTREAM_PERIOD_LENGTH = 5;
-export const UPSTREAM_RING_OFFSET = 6;
-export const UPSTREAM_RING_LENGTH = 7;
-export const UPSTREAM_MAX_REQUESTS = 8;
-export const UPSTREAM_HEADER_WORDS = LINE_WORDS;
+/** 0 = unlimited. */
+export const UPSTREAM_MAX_REQUESTS = 4;
+/** Half-life of a pick in the least-connections score, ms; 0 = picks are not scored. */
+export const UPSTREAM_HALF_LIFE_MS = 5;
+/** Bounded loads of the hashing policies, thousandths of the average; 0 = unbounded. */
+export const UPSTREAM_BALANCE_FACTOR = 6;
+/** First of TIER_COUNT × TIER_WORDS. */
+export const UPSTREAM_TIERS = 8;
+
+/**
+ * Entries stand in tiers, each with tables of its own: primaries of the proxy's zone, primaries elsewhere,
+ * backups. Without zones all primaries are local.
+ */
+export const TIER_LOCAL = 0;
+export const TIER_REMOTE = 1;
+export const TIER_BACKUP = 2;
+export const TIER_COUNT = 3;
+/** Words of a tier in the upstream header. */
+export const TIER_ENDPOINT_COUNT = 0;
+export const TIER_START = 1;
+export const TIER_PERIOD_OFFSET = 2;
+export const TIER_PERIOD_LENGTH = 3;
+export const TIER_RING_OFFSET = 4;
+export const TIER_RING_LENGTH = 5;
+export const TIER_WORDS = 8;
+
+export const UPSTREAM_HEADER_WORDS = 2 * LINE_WORDS;
 
 /** Endpoint entry in a bank's arena. */
 export const ENTRY_SLOT = 0;
@@ -103,10 +125,19 @@ export const SLOT_FLAGS = 2 * LINE_WORDS;
 export const SLOT_EJECTION_COUNT = 2 * LINE_WORDS + 1;
 /** 0 free, 1 used, 2 draining before reuse. Writer: primary. */
 export const SLOT_STATE = 2 * LINE_WORDS + 2;
-/** Line 3 belongs to latency-aware policies. Smoothed response time in µs; 0 = no sample. Writers: workers by CAS. */
+/**
+ * Line 3 belongs to scoring policies: decaying values, each with the time it was true. A value is the bits of
+ * a float32 (decaying.ts), for an integer would lose a decay of less than one. Writers: workers, value by CAS, then time
+ * by a store; between the two a reader decays by an update too much, which a score can bear.
+ * Peak-sensitive smoothed response time in µs; 0 = no sample.
+ */
 export const SLOT_EWMA_US = 3 * LINE_WORDS;
-/** Time of the last EWMA update, ms of the process clock modulo 2^31. */
+/** ms of the process clock modulo 2^31. */
 export const SLOT_EWMA_AT_MS = 3 * LINE_WORDS + 1;
+/** Recent picks, each halved every half-life. */
+export const SLOT_RECENT = 3 * LINE_WORDS + 2;
+/** ms of the process clock modulo 2^31. */
+export const SLOT_RECENT_AT_MS = 3 * LINE_WORDS + 3;
 
 export const SLOT_FREE = 0;
 export const SLOT_USED = 1;
@@ -136,7 +167,7 @@ export const INELIGIBLE_MASK = PANIC_MASK | FLAG_PROBE_DOWN | FLAG_EJECTED;
 // ── upstream (Int32 × 8 lines) ──
 export const LIVE_LINES = 8;
 export const LIVE_WORDS = LIVE_LINES * LINE_WORDS;
-/** Line 0. Turns taken: the next place in the period. Writers: workers, one add a pick. Wraps. */
+/** Line 0. Turns taken in each of TIER_COUNT tiers: the next place in its period. Writers: workers, one add a pick. Wraps. */
 export const LIVE_TURN = 0;
 /** Line 1. Requests in flight in the upstream. Writers: workers by CAS against maxRequests. */
 export const LIVE_REQUESTS = LINE_WORDS;
@@ -201,19 +232,37 @@ export const WORKER_COUNTERS = 64;
 export const HISTOGRAM_BUCKETS = 1664;
 
 // ── response-time rings (Int32, per worker and slot) ──
-/** Samples kept; a power of two. */
-export const RING_SAMPLES = 16;
-/** Word 0 counts samples written; samples follow. Padded to lines of one writer. */
-export const RING_WORDS = 2 * LINE_WORDS;
+/** Samples kept; a power of two, twice what a reader may ask for, so that it is not overtaken while it reads. */
+export const RING_SAMPLES = 128;
+/** Word 0 of a ring counts samples written. Values in µs follow a line later, then their times. */
+export const RING_VALUES = LINE_WORDS;
+/** ms of the process clock modulo 2^31. */
+export const RING_TIMES = RING_VALUES + RING_SAMPLES;
+/** Whole lines of one writer. */
+export const RING_WORDS = RING_TIMES + RING_SAMPLES;
 
-/** Words of one bank. 1,024 words of arena an endpoint hold 200 replicas of a ring with room to spare. */
+/**
+ * Words of one bank. 1,024 words of arena an endpoint hold its 200 points of a hash ring at weight 2; with the
+ * other room, as many maglev tables of 65,537 fit as the default capacity has upstreams. Only what is written
+ * takes memory.
+ */
 export function bankWords(sizes: SharedStateSizes): number {
   return (
     BANK_HEADER_WORDS +
-    sizes.upstreams * UPSTREAM_HEADER_WORDS +
-    Math.max(1 << 18, sizes.endpoints * 1024) +
-    sizes.upstreams * 1024
+    sizes.upstreams * (UPSTREAM_HEADER_WORDS + 32_768) +
+    sizes.endpoints * (1 + 1024) +
+    (1 << 21)
   );
+}
+
+/** Word of a bank where the entry index of slot 0 stands; one a slot, true for the slots of this bank's entries. */
+export function slotIndexOffset(sizes: SharedStateSizes): number {
+  return BANK_HEADER_WORDS + sizes.upstreams * UPSTREAM_HEADER_WORDS;
+}
+
+/** First word of a bank's arena. */
+export function arenaOffset(sizes: SharedStateSizes): number {
+  return slotIndexOffset(sizes) + sizes.endpoints;
 }
 
 /** Words of one worker's stripe, rounded up to whole lines. */

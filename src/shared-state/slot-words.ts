@@ -17,6 +17,8 @@ import {
   SLOT_EWMA_US,
   SLOT_FLAGS,
   SLOT_LONGEST_5XX,
+  SLOT_RECENT,
+  SLOT_RECENT_AT_MS,
   SLOT_STATE,
   SLOT_WORDS,
 } from './layout.ts';
@@ -124,6 +126,8 @@ export function resetSlot(state: SharedState, slot: number): void {
     SLOT_EJECTION_COUNT,
     SLOT_EWMA_US,
     SLOT_EWMA_AT_MS,
+    SLOT_RECENT,
+    SLOT_RECENT_AT_MS,
   ]) {
     Atomics.store(state.slots, base + word, 0);
   }

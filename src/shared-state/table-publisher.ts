@@ -13,16 +13,25 @@ import {
   ENTRY_WEIGHT,
   ENTRY_WORDS,
   ENTRY_ZONE,
+  TIER_BACKUP,
+  TIER_ENDPOINT_COUNT,
+  TIER_PERIOD_LENGTH,
+  TIER_PERIOD_OFFSET,
+  TIER_RING_LENGTH,
+  TIER_RING_OFFSET,
+  TIER_START,
+  TIER_WORDS,
+  UPSTREAM_BALANCE_FACTOR,
   UPSTREAM_ENDPOINTS_OFFSET,
   UPSTREAM_ENDPOINT_COUNT,
+  UPSTREAM_HALF_LIFE_MS,
   UPSTREAM_HEADER_WORDS,
   UPSTREAM_MAX_REQUESTS,
-  UPSTREAM_PERIOD_LENGTH,
-  UPSTREAM_PERIOD_OFFSET,
   UPSTREAM_POLICY,
   UPSTREAM_PRIMARY_COUNT,
-  UPSTREAM_RING_LENGTH,
-  UPSTREAM_RING_OFFSET,
+  UPSTREAM_TIERS,
+  arenaOffset,
+  slotIndexOffset,
 } from './layout.ts';
 import { isAdoptedByAll } from './epoch.ts';
 import type { SharedState } from './shared-state.ts';
@@ -37,28 +46,41 @@ export interface EntryPublication {
   readonly zone: number;
 }
 
-/** One upstream's tables as they are to be published. */
-export interface UpstreamPublication {
-  readonly policyId: number;
-  /** Primaries first. */
+/** One tier of an upstream (TIER_* in layout.ts): its entries and the tables over them. */
+export interface TierPublication {
   readonly entries: readonly EntryPublication[];
-  readonly primaryCount: number;
-  /** Endpoint indices in smooth order; empty only when there is no endpoint. */
+  /** Entry indices in the upstream, in smooth order; empty only when all weights are 0. */
   readonly period: Int32Array;
   /** The policy's own table; empty when it has none. */
   readonly ring: Int32Array;
+}
+
+/** One upstream's tables as they are to be published. Made by buildTables of the policies. */
+export interface UpstreamPublication {
+  readonly policyId: number;
+  /** TIER_COUNT of them; entries count on from one tier to the next. */
+  readonly tiers: readonly TierPublication[];
   /** 0 = unlimited. */
   readonly maxRequests: number;
+  /** 0 = recent picks are not scored. */
+  readonly halfLifeMs: number;
+  /** Thousandths; 0 = unbounded. */
+  readonly balanceFactor: number;
 }
+
+const EMPTY_TIER: TierPublication = {
+  entries: [],
+  period: new Int32Array(0),
+  ring: new Int32Array(0),
+};
 
 /** An upstream index that is not in use. */
 export const EMPTY_PUBLICATION: UpstreamPublication = {
   policyId: 0,
-  entries: [],
-  primaryCount: 0,
-  period: new Int32Array(0),
-  ring: new Int32Array(0),
+  tiers: [EMPTY_TIER, EMPTY_TIER, EMPTY_TIER],
   maxRequests: 0,
+  halfLifeMs: 0,
+  balanceFactor: 0,
 };
 
 export class TablePublisher {
@@ -81,10 +103,11 @@ export class TablePublisher {
 
   /** Words of a bank these tables need; more than `capacityWords` cannot be published. */
   static neededWords(state: SharedState, upstreams: readonly UpstreamPublication[]): number {
-    let words = BANK_HEADER_WORDS + state.sizes.upstreams * UPSTREAM_HEADER_WORDS;
-    for (const upstream of upstreams) {
-      words +=
-        upstream.entries.length * ENTRY_WORDS + upstream.period.length + upstream.ring.length;
+    let words = arenaOffset(state.sizes);
+    for (const { tiers } of upstreams) {
+      for (const tier of tiers) {
+        words += tier.entries.length * ENTRY_WORDS + tier.period.length + tier.ring.length;
+      }
     }
     return words;
   }
@@ -107,30 +130,10 @@ export class TablePublisher {
     const epoch = this.epoch + 1;
     const bank = this.state.banks[(epoch & 1) as 0 | 1];
     bank[BANK_EPOCH] = 0;
-    let offset = BANK_HEADER_WORDS + this.state.sizes.upstreams * UPSTREAM_HEADER_WORDS;
+    let offset = arenaOffset(this.state.sizes);
     for (const [index, upstream] of upstreams.entries()) {
       const header = BANK_HEADER_WORDS + index * UPSTREAM_HEADER_WORDS;
-      bank[header + UPSTREAM_POLICY] = upstream.policyId;
-      bank[header + UPSTREAM_ENDPOINT_COUNT] = upstream.entries.length;
-      bank[header + UPSTREAM_PRIMARY_COUNT] = upstream.primaryCount;
-      bank[header + UPSTREAM_MAX_REQUESTS] = upstream.maxRequests;
-      bank[header + UPSTREAM_ENDPOINTS_OFFSET] = offset;
-      for (const entry of upstream.entries) {
-        bank[offset + ENTRY_SLOT] = entry.slot;
-        bank[offset + ENTRY_WEIGHT] = entry.weight;
-        bank[offset + ENTRY_EFFECTIVE_WEIGHT] = entry.effectiveWeight;
-        bank[offset + ENTRY_CAP] = entry.cap;
-        bank[offset + ENTRY_ZONE] = entry.zone;
-        offset += ENTRY_WORDS;
-      }
-      bank[header + UPSTREAM_PERIOD_OFFSET] = offset;
-      bank[header + UPSTREAM_PERIOD_LENGTH] = upstream.period.length;
-      bank.set(upstream.period, offset);
-      offset += upstream.period.length;
-      bank[header + UPSTREAM_RING_OFFSET] = offset;
-      bank[header + UPSTREAM_RING_LENGTH] = upstream.ring.length;
-      bank.set(upstream.ring, offset);
-      offset += upstream.ring.length;
+      offset = this.writeUpstream(bank, header, offset, upstream);
     }
     if (isStructural) this.structureEpoch = epoch;
     bank[BANK_STRUCTURE_EPOCH] = this.structureEpoch;
@@ -139,5 +142,48 @@ export class TablePublisher {
     bank[BANK_EPOCH] = epoch;
     Atomics.store(this.state.control, CONTROL_EPOCH, epoch);
     return epoch;
+  }
+  /** @returns the first word of the arena that is free after it. */
+  private writeUpstream(
+    bank: Int32Array,
+    header: number,
+    arena: number,
+    upstream: UpstreamPublication,
+  ): number {
+    const entries = upstream.tiers.flatMap((tier) => tier.entries);
+    bank[header + UPSTREAM_POLICY] = upstream.policyId;
+    bank[header + UPSTREAM_ENDPOINT_COUNT] = entries.length;
+    bank[header + UPSTREAM_PRIMARY_COUNT] =
+      entries.length - upstream.tiers[TIER_BACKUP]!.entries.length;
+    bank[header + UPSTREAM_ENDPOINTS_OFFSET] = arena;
+    bank[header + UPSTREAM_MAX_REQUESTS] = upstream.maxRequests;
+    bank[header + UPSTREAM_HALF_LIFE_MS] = upstream.halfLifeMs;
+    bank[header + UPSTREAM_BALANCE_FACTOR] = upstream.balanceFactor;
+    let offset = arena;
+    for (const [index, entry] of entries.entries()) {
+      bank[slotIndexOffset(this.state.sizes) + entry.slot] = index;
+      bank[offset + ENTRY_SLOT] = entry.slot;
+      bank[offset + ENTRY_WEIGHT] = entry.weight;
+      bank[offset + ENTRY_EFFECTIVE_WEIGHT] = entry.effectiveWeight;
+      bank[offset + ENTRY_CAP] = entry.cap;
+      bank[offset + ENTRY_ZONE] = entry.zone;
+      offset += ENTRY_WORDS;
+    }
+    let start = 0;
+    for (const [index, tier] of upstream.tiers.entries()) {
+      const words = header + UPSTREAM_TIERS + index * TIER_WORDS;
+      bank[words + TIER_ENDPOINT_COUNT] = tier.entries.length;
+      bank[words + TIER_START] = start;
+      start += tier.entries.length;
+      bank[words + TIER_PERIOD_OFFSET] = offset;
+      bank[words + TIER_PERIOD_LENGTH] = tier.period.length;
+      bank.set(tier.period, offset);
+      offset += tier.period.length;
+      bank[words + TIER_RING_OFFSET] = offset;
+      bank[words + TIER_RING_LENGTH] = tier.ring.length;
+      bank.set(tier.ring, offset);
+      offset += tier.ring.length;
+    }
+    return offset;
   }
 }
