@@ -26,8 +26,9 @@ export function recordOutcome(
 ): void {
   if (status < 0) return;
   const isAnswer = status > 0 && status < 500;
-  updatePeakEwma(state.slots, slot, elapsedUs, nowMs, isAnswer);
+  const valueUs = Math.min(elapsedUs, 0x7fffffff);
+  updatePeakEwma(state.slots, slot, valueUs, nowMs, isAnswer);
   if (isAnswer || status === OUTCOME_TIMEOUT) {
-    recordResponseTime(state, worker, slot, elapsedUs, nowMs);
+    recordResponseTime(state, worker, slot, valueUs, nowMs);
   }
 }
