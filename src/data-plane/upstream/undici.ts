@@ -23,7 +23,6 @@ const ERROR_BY_CODE: Readonly<Record<string, UpstreamErrorCode>> = {
   UND_ERR_HEADERS_TIMEOUT: 'response-timeout',
   UND_ERR_BODY_TIMEOUT: 'idle-timeout',
   UND_ERR_HEADERS_OVERFLOW: 'bad-response',
-  UND_ERR_RESPONSE_CONTENT_LENGTH_MISMATCH: 'bad-response',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'bad-response',
   UND_ERR_RES_EXCEEDED_MAX_SIZE: 'bad-response',
   UND_ERR_INVALID_RETURN_VALUE: 'bad-response',
@@ -35,6 +34,9 @@ const ERROR_BY_CODE: Readonly<Record<string, UpstreamErrorCode>> = {
   EACCES: 'connect-failure',
   EMFILE: 'connect-failure',
 };
+
+/** Chunks of a request body held before the client is asked to wait; a chunk is at most 512 KiB, usually far less. */
+const BODY_CHUNKS_MAX = 16;
 
 export function openUndiciEndpoint(
   endpoint: EndpointConfig,
@@ -104,6 +106,7 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
   private controller: Dispatcher.DispatchController | null = null;
   private isOver = false;
   private isPaused = false;
+  private isNotModified = false;
 
   constructor(request: UpstreamRequest, handler: UpstreamHandler) {
     this.handler = handler;
@@ -111,7 +114,12 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     if (request.bodyLength === BODY_NONE) {
       this.body = null;
     } else {
-      this.body = new Readable({ read: () => this.handleRead() });
+      // Object mode: undici would give a short body that has already ended a length of its own.
+      this.body = new Readable({
+        objectMode: true,
+        highWaterMark: BODY_CHUNKS_MAX,
+        read: () => this.handleRead(),
+      });
       // undici destroys it with its request; the failure reaches us by onResponseError.
       this.body.on('error', () => undefined);
       if (request.bodyLength !== BODY_CHUNKED) {
@@ -178,6 +186,7 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
   ): void {
     // 1xx are not passed on; uWS has answered Expect itself.
     if (this.isOver || status < 200) return;
+    this.isNotModified = status === 304;
     const raw = (controller as unknown as { rawHeaders: Buffer[] }).rawHeaders;
     const block = headerBlockFromPairs(raw);
     if (block === null) {
@@ -213,8 +222,14 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     if (this.isOver) return;
     this.isOver = true;
     this.body?.destroy();
-    this.handler.onError(errorCodeOf(error));
+    // A 304 may announce the length of what it does not send (RFC 9110 §8.6); undici takes that for a lie.
+    if (this.isNotModified && isLengthMismatch(error)) this.handler.onEnd();
+    else this.handler.onError(errorCodeOf(error));
   }
+}
+
+function isLengthMismatch(error: Error & { code?: string }): boolean {
+  return error.code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
 }
 
 function errorCodeOf(error: Error & { code?: string; errors?: Error[] }): UpstreamErrorCode {
