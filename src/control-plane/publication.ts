@@ -1,19 +1,16 @@
 // From the configuration in force and the directories to what workers read: the numbers of the tables, and the
 // structure message for what is not a number. Pure; called by the balancer for every publication.
-import type { Config, EndpointConfig, UpstreamConfig } from '../config/config.ts';
-import { policyIdOf } from '../policies/index.ts';
-import { smoothPeriod } from '../policies/smooth-period.ts';
-import {
-  EMPTY_PUBLICATION,
-  type EntryPublication,
-  type UpstreamPublication,
-} from '../shared-state/table-publisher.ts';
+import type { Config, UpstreamConfig } from '../config/config.ts';
+import { type TableEndpoint, buildTables } from '../policies/index.ts';
+import { EMPTY_PUBLICATION, type UpstreamPublication } from '../shared-state/table-publisher.ts';
 import type { Structure, StructureEndpoint } from '../worker-messages.ts';
 import type { IndexDirectory } from './index-directory.ts';
 import { endpointIdentity } from './slot-directory.ts';
 
 /** Thousandths in a unit of weight. */
 const WEIGHT_UNIT = 1000;
+/** The zone of a proxy that was not told where it stands. */
+const NO_ZONE = 0;
 
 /** Where the endpoints and upstreams of a configuration live in shared memory. All of them have an index. */
 export interface Directories {
@@ -40,40 +37,16 @@ function buildPublication(
   slots: IndexDirectory,
   zones: readonly string[],
 ): UpstreamPublication {
-  const endpoints = primariesFirst(upstream.endpoints);
-  const primaryCount = endpoints.filter((endpoint) => !endpoint.backup).length;
-  const entries = endpoints.map((endpoint): EntryPublication => ({
+  const endpoints = upstream.endpoints.map((endpoint): TableEndpoint => ({
     slot: slots.indexOf(endpointIdentity(upstream.name, endpoint.address.text))!,
+    address: endpoint.address.text,
+    backup: endpoint.backup,
     weight: endpoint.weight,
     effectiveWeight: endpoint.weight * WEIGHT_UNIT,
     cap: endpoint.maxConnections,
     zone: zones.indexOf(endpoint.zone),
   }));
-  return {
-    policyId: policyIdOf(upstream.policy),
-    entries,
-    primaryCount,
-    period: periodOf(
-      entries.map((entry) => entry.effectiveWeight),
-      primaryCount,
-    ),
-    ring: new Int32Array(0),
-    maxRequests: upstream.circuitBreaker.maxRequests,
-  };
-}
-
-/**
- * The primaries' period and behind it the backups': each group has its own exact shares, and a policy passes
- * over the group it does not pick from.
- * @param weights by endpoint index, primaries first. @returns Int32Array of endpoint indices.
- */
-export function periodOf(weights: readonly number[], primaryCount: number): Int32Array {
-  const primaries = smoothPeriod(weights.slice(0, primaryCount));
-  const backups = smoothPeriod(weights.slice(primaryCount)).map((index) => primaryCount + index);
-  const period = new Int32Array(primaries.length + backups.length);
-  period.set(primaries);
-  period.set(backups, primaries.length);
-  return period;
+  return buildTables(upstream.policy, upstream, endpoints, NO_ZONE);
 }
 
 /** What workers need to know beside the tables. @param epoch the publication it belongs to. */
@@ -82,21 +55,13 @@ export function buildStructure(epoch: number, config: Config, directories: Direc
   const endpoints: Record<string, StructureEndpoint[]> = {};
   for (const upstream of Object.values(config.upstreams)) {
     upstreamIndices[upstream.name] = directories.upstreams.indexOf(upstream.name)!;
-    endpoints[upstream.name] = primariesFirst(upstream.endpoints).map((endpoint) => {
+    endpoints[upstream.name] = upstream.endpoints.map((endpoint) => {
       const identity = endpointIdentity(upstream.name, endpoint.address.text);
       const slot = directories.slots.indexOf(identity)!;
       return { slot, generation: directories.slots.generationOf(slot), endpoint };
     });
   }
   return { epoch, config, upstreamIndices, endpoints, zones: zonesOf(config) };
-}
-
-/** The order of the tables' entries. */
-export function primariesFirst(endpoints: readonly EndpointConfig[]): readonly EndpointConfig[] {
-  return [
-    ...endpoints.filter((endpoint) => !endpoint.backup),
-    ...endpoints.filter((endpoint) => endpoint.backup),
-  ];
 }
 
 /** Zone names by the number that stands for them in the tables; 0 is ''. */

@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { configFrom } from '../../../src/config/load.ts';
-import {
-  buildPublications,
-  buildStructure,
-  periodOf,
-} from '../../../src/control-plane/publication.ts';
+import { buildPublications, buildStructure } from '../../../src/control-plane/publication.ts';
 import {
   createSlotDirectory,
   createUpstreamDirectory,
@@ -13,6 +9,7 @@ import {
 } from '../../../src/control-plane/slot-directory.ts';
 import { policyIdOf } from '../../../src/policies/index.ts';
 import { allocate } from '../../../src/shared-state/layout.ts';
+import { EMPTY_PUBLICATION } from '../../../src/shared-state/table-publisher.ts';
 import { SharedState } from '../../../src/shared-state/shared-state.ts';
 
 const config = configFrom({
@@ -48,25 +45,24 @@ describe('publication', () => {
   test('lists primaries first, by upstream index, with weights in thousandths', () => {
     const publications = buildPublications(config, directories());
     assert.equal(publications.length, 2);
-    assert.deepEqual(publications[0]!.entries, []);
+    assert.deepEqual(publications[0], EMPTY_PUBLICATION);
     const api = publications[1]!;
     assert.equal(api.policyId, policyIdOf('weighted-round-robin'));
-    assert.equal(api.primaryCount, 2);
-    assert.deepEqual(api.entries, [
-      { slot: 2, weight: 3, effectiveWeight: 3000, cap: 7, zone: 1 },
-      { slot: 3, weight: 1, effectiveWeight: 1000, cap: 0, zone: 0 },
-      { slot: 1, weight: 2, effectiveWeight: 2000, cap: 0, zone: 0 },
+    const [primaries, , backups] = api.tiers;
+    const rows = [...primaries!.entries, ...backups!.entries].map((entry) => {
+      const { slot, weight, effectiveWeight, cap, zone } = entry;
+      return [slot, weight, effectiveWeight, cap, zone];
+    });
+    assert.deepEqual(rows, [
+      [2, 3, 3000, 7, 1],
+      [3, 1, 1000, 0, 0],
+      [1, 2, 2000, 0, 0],
     ]);
-    assert.deepEqual([...api.period], [0, 0, 1, 0, 2]);
+    assert.deepEqual([...primaries!.period], [0, 0, 1, 0]);
+    assert.deepEqual([...backups!.period], [2]);
   });
 
-  test('gives backups a period of their own behind the primaries', () => {
-    assert.deepEqual([...periodOf([1000, 1000, 2000, 1000], 2)], [0, 1, 2, 3, 2]);
-    assert.deepEqual([...periodOf([1000], 0)], [0]);
-    assert.deepEqual([...periodOf([], 0)], []);
-  });
-
-  test('names the slots, generations and zones in the structure, in the order of the tables', () => {
+  test('names the slots, generations and zones in the structure', () => {
     const structure = buildStructure(9, config, directories());
     assert.equal(structure.epoch, 9);
     assert.deepEqual(structure.upstreamIndices, { api: 1 });
@@ -78,9 +74,9 @@ describe('publication', () => {
         endpoint.address.text,
       ]),
       [
+        [1, 1, '127.0.0.1:1001'],
         [2, 1, '127.0.0.1:1002'],
         [3, 1, '127.0.0.1:1003'],
-        [1, 1, '127.0.0.1:1001'],
       ],
     );
   });
