@@ -242,8 +242,8 @@ const healthCheck = section({
     'A new endpoint: unknown = serves until proved down; down = serves once proved up.',
   ),
 }).superRefine((value, context) => {
-  if (value.timeout <= value.interval) return;
-  const message = 'a timeout not above interval';
+  if (value.timeout < value.interval) return;
+  const message = 'a timeout below interval';
   context.addIssue({ code: 'custom', path: ['timeout'], message });
 });
 
