@@ -6,8 +6,9 @@ import { registerCheck } from './check.ts';
 import { EXIT } from './exit.ts';
 import { registerLoad } from './load.ts';
 import { registerReport } from './report.ts';
+import { registerRun } from './run.ts';
 import { registerSchema } from './schema.ts';
-import { readVersion } from './version.ts';
+import { readVersion } from '../version.ts';
 
 /** Runs one command. @param argv the arguments alone, without node and script. @returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -20,6 +21,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   registerCheck(program);
   registerLoad(program);
   registerReport(program);
+  registerRun(program);
   registerSchema(program);
   try {
     await program.parseAsync(argv, { from: 'user' });

@@ -15,7 +15,7 @@ import { EpochPublisher } from './epoch-publisher.ts';
 import { LaggingWorkersError, UnknownNameError } from './faults.ts';
 import { type BoundAddresses, withAddresses } from './listen-probe.ts';
 import { buildPublications, buildStructure, type Directories } from './publication.ts';
-import { findFixedChanges, findUnknownPolicies } from './run-time-changes.ts';
+import { findFixedChanges } from './run-time-changes.ts';
 import {
   createSlotDirectory,
   createUpstreamDirectory,
@@ -181,7 +181,7 @@ export class LiveConfiguration {
   }
 
   private check(config: Config): void {
-    const problems: Problem[] = [...findUnknownPolicies(config)];
+    const problems: Problem[] = [];
     const { slots, upstreams } = this.directories;
     if (slots.overflowOf(identitiesOf(config)) > 0) {
       problems.push(overflowProblem('capacity.endpoints', slots.capacity, slots.drainingCount));

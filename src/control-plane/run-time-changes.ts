@@ -2,7 +2,6 @@
 // refused as a whole, and says which keys need a restart. Pure; called by the balancer.
 import type { Config, ListenerConfig } from '../config/config.ts';
 import type { Problem } from '../errors.ts';
-import { POLICY_NAMES, policyIdOf } from '../policies/index.ts';
 
 /** @param running as configured at the start, ports not resolved. */
 export function findFixedChanges(running: Config, next: Config): Problem[] {
@@ -34,18 +33,6 @@ export function findFixedChanges(running: Config, next: Config): Problem[] {
     fixed(`${path}.tls`, before.tls, listener.tls);
   }
   return problems;
-}
-
-/** Policies that this build does not have. */
-export function findUnknownPolicies(config: Config): Problem[] {
-  return Object.values(config.upstreams)
-    .filter((upstream) => policyIdOf(upstream.policy) < 0)
-    .map((upstream) => ({
-      path: `upstreams.${upstream.name}.policy`,
-      line: 0,
-      expected: `one of ${POLICY_NAMES.join(', ')}`,
-      found: upstream.policy,
-    }));
 }
 
 function namesOf(listeners: readonly ListenerConfig[]): string[] {

@@ -1,6 +1,6 @@
 // One worker's life as the primary sees it: started as a task of the thread pool, ready, perhaps failed and
 // started again after a growing pause, in the end drained. Created by worker-pool.ts, one for each worker.
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import { reclaimStripe } from '../shared-state/accounting.ts';
 import {
@@ -157,8 +157,7 @@ export class WorkerLife {
     const hasFailed = error !== null || !this.isStopping;
     setWorkerState(state, worker, hasFailed ? WORKER_STATE_FAILED : WORKER_STATE_STOPPED);
     const freed = reclaimStripe(state, worker);
-    this.port?.close();
-    this.port = null;
+    this.closePort();
     this.starting?.reject(error ?? new Error('the worker ended before it was ready'));
     this.starting = null;
     if (this.isStopping) {
@@ -173,6 +172,19 @@ export class WorkerLife {
     );
     this.restartTimer = setTimeout(() => this.restart(), this.restartDelayMs);
     this.restartDelayMs = Math.min(this.restartDelayMs * 2, RESTART_DELAY_MAX_MS);
+  }
+
+  // The end of a task comes by another way than messages and may overtake them: the last ones are fetched.
+  private closePort(): void {
+    const port = this.port;
+    if (port === null) return;
+    this.port = null;
+    let last = receiveMessageOnPort(port);
+    while (last !== undefined) {
+      this.receive(last.message as WorkerMessage);
+      last = receiveMessageOnPort(port);
+    }
+    port.close();
   }
 
   private restart(): void {

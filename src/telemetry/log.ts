@@ -27,5 +27,8 @@ export function createLogger({ level, destination, isPretty = false }: LogOption
   if (isPretty) {
     return pino(options, PinoPretty({ colorize: true, sync: true, ignore: 'pid', destination: 1 }));
   }
-  return pino(options, pino.destination({ dest: 1, sync: true }));
+  const stdout = pino.destination({ dest: 1, sync: true });
+  // Whoever read the log is gone. That is no reason to stop serving, and nowhere to report it.
+  stdout.on('error', () => undefined);
+  return pino(options, stdout);
 }

@@ -4,7 +4,7 @@ import { availableParallelism, cpus, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { LoadEnvironment } from '../../telemetry/load-record.ts';
-import { readVersion } from '../version.ts';
+import { readVersion } from '../../version.ts';
 
 const GIT_TIMEOUT_MS = 2000;
 const packageRoot = fileURLToPath(new URL('../../../../', import.meta.url));

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 
 /** As package.json has it. */
 export function readVersion(): string {
-  const path = new URL('../../../package.json', import.meta.url);
+  const path = new URL('../../package.json', import.meta.url);
   const manifest = JSON.parse(readFileSync(path, 'utf8')) as { readonly version: string };
   return manifest.version;
 }

@@ -1,0 +1,93 @@
+// `millrace run`: serves until told to stop. SIGTERM or SIGINT drains and exits with 0; a second one of them ends
+// the process at once, by that signal. SIGHUP reads the file again; a bad file is reported and changes nothing.
+import type { Command } from 'commander';
+import { checkFiles } from '../config/check-files.ts';
+import type { Config } from '../config/config.ts';
+import { readConfig } from '../config/load.ts';
+import { Balancer } from '../control-plane/balancer.ts';
+import { InputError } from '../errors.ts';
+import { createLogger, type Logger } from '../telemetry/log.ts';
+import { readVersion } from '../version.ts';
+
+interface RunOptions {
+  readonly config: string;
+}
+
+/** Adds the command. It ends when the process has drained; it throws an InputError when it cannot start. */
+export function registerRun(program: Command): void {
+  program
+    .command('run')
+    .description('serve; SIGTERM drains, SIGHUP reloads the configuration')
+    .requiredOption('-c, --config <file>', 'the configuration: .yaml, .json or .toml')
+    .action((options: RunOptions) => serve(options.config));
+}
+
+async function serve(file: string): Promise<void> {
+  const config = readChecked(file);
+  const logger = createLogger({ level: config.log.level, isPretty: process.stdout.isTTY });
+  const isTold = whenTold(logger);
+  const balancer = await Balancer.start(config, {
+    logger,
+    readConfig: () => readChecked(file),
+  });
+  const reload = (): void => {
+    balancer.reloadFromSource().catch((error: unknown) => reportRefusal(logger, error));
+  };
+  process.on('SIGHUP', reload);
+  const { listeners } = balancer.addresses;
+  logger.info({ version: readVersion(), workers: config.workers, listeners }, 'ready');
+  const fault = await isTold;
+  await leave(balancer, logger);
+  process.off('SIGHUP', reload);
+  if (fault !== null) throw fault;
+}
+
+function readChecked(file: string): Config {
+  const { config, lineOf } = readConfig(file, process.env);
+  const problems = checkFiles(config, lineOf);
+  if (problems.length > 0) throw new InputError(file, problems);
+  return config;
+}
+
+// Told by a signal, or by a fault of the primary, which is returned: the workers can still finish what they have.
+function whenTold(logger: Logger): Promise<Error | null> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    const stop = (signal: NodeJS.Signals): void => {
+      if (isStopping) {
+        // The default action of the signal. process.exit() would abort: it ends threads that hold listeners.
+        process.removeAllListeners(signal);
+        process.kill(process.pid, signal);
+        return;
+      }
+      isStopping = true;
+      logger.info({ signal }, 'told to stop');
+      resolve(null);
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    process.on('uncaughtException', (error) => {
+      logger.fatal({ error: error.message, stack: error.stack }, 'a fault of ours');
+      resolve(error);
+    });
+  });
+}
+
+async function leave(balancer: Balancer, logger: Logger): Promise<void> {
+  const { unresponsive } = await balancer.drain();
+  if (unresponsive.length === 0) return;
+  logger.fatal({ workers: unresponsive }, 'workers did not end; the process is killed');
+  process.kill(process.pid, 'SIGKILL');
+}
+
+function reportRefusal(logger: Logger, error: unknown): void {
+  if (error instanceof InputError) {
+    logger.error(
+      { problems: error.problems },
+      `reload refused, nothing changed:\n${error.message}`,
+    );
+    return;
+  }
+  const reason = error instanceof Error ? error.message : String(error);
+  logger.error({ reason }, 'reload failed, nothing changed');
+}
