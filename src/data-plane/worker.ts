@@ -14,6 +14,7 @@ import { beat, setWorkerState } from '../shared-state/worker-table.ts';
 import type { PrimaryMessage, WorkerMessage, WorkerStart } from '../worker-messages.ts';
 import { CoarseTimerWheel } from './upstream/timer-wheel.ts';
 import { openUndiciEndpoint } from './upstream/undici.ts';
+import { openWireEndpoint } from './upstream/wire/wire-endpoint.ts';
 import { UwsListener } from './uws-listener.ts';
 import { WorkerContext } from './worker-context.ts';
 
@@ -45,7 +46,7 @@ class WorkerServer {
     const seed = (Date.now() ^ (start.worker * 0x9e3779b9)) | 0;
     this.context = new WorkerContext(
       start,
-      { wire: openUndiciEndpoint, undici: openUndiciEndpoint },
+      { wire: openWireEndpoint, undici: openUndiciEndpoint },
       this.wheel,
       new SeededRandom(seed),
     );

@@ -1,8 +1,8 @@
 // Response headers given as name/value pairs, made into the block that is passed on. Used by engines whose parser
 // is not ours; wire makes its block in place.
 
-/** Headers that are for this hop or that the listener writes itself. */
-const DROPPED: ReadonlySet<string> = new Set([
+/** Response headers that are for this hop or that the listener writes itself. Source: RFC 9110 §7.6.1, Go's httputil. */
+export const DROPPED_HEADERS: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
   'date',
@@ -32,7 +32,7 @@ export interface HeaderBlock {
  */
 export function headerBlockFromPairs(pairs: readonly Buffer[]): HeaderBlock | null {
   const lines: [string, string, string][] = [];
-  const dropped = new Set(DROPPED);
+  const dropped = new Set(DROPPED_HEADERS);
   let contentLength = -1;
   let isChunked = false;
   for (let index = 0; index + 1 < pairs.length; index += 2) {

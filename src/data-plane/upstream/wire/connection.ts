@@ -1,0 +1,320 @@
+// One connection to an endpoint: writes requests, reads responses in order, hands each to its own call, and
+// closes itself at the first byte that it cannot match with certainty. Owned by its host, the endpoint's
+// pool. On a worker thread.
+//
+//   connecting ► idle ◄─► busy (calls outstanding, oldest first) ► closed
+import type { Socket } from 'node:net';
+import type { Timed, TimerWheel, UpstreamErrorCode } from '../engine.ts';
+import { flushQueue, type Flushable } from './flush-queue.ts';
+import { ResponseParser } from './response-parser.ts';
+import { readBuffer, type SocketOpener } from './socket-opener.ts';
+import { type CallCarrier, CallQueue, framePiece, type WireCall } from './wire-call.ts';
+
+/** What the connections of an endpoint have in common, and what they report to. */
+export interface ConnectionHost {
+  readonly wheel: TimerWheel;
+  readonly connectTimeoutMs: number;
+  readonly responseTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  /** The connection can take calls now. */
+  onConnected(connection: WireConnection): void;
+  /** The connection's last call has ended well; it can take others. */
+  onFree(connection: WireConnection): void;
+  /** The connection is gone, by `code`, or null when we closed it. Its calls are dealt with after this. */
+  onClosed(connection: WireConnection, code: UpstreamErrorCode | null): void;
+  /** The connection was closed under a call that may be sent once more. */
+  sendAgain(call: WireCall): void;
+}
+
+const LAST_CHUNK = '0\r\n\r\n';
+const readBytes = readBuffer.buffer;
+const readOffset = readBuffer.byteOffset;
+
+export class WireConnection implements Timed, CallCarrier, Flushable {
+  wheelBucket: number;
+  wheelPrevious: Timed | null;
+  wheelNext: Timed | null;
+  wheelDeadlineMs: number;
+  /** Oldest first. Those at the end may not have been written yet. */
+  readonly calls: CallQueue;
+  isConnected: boolean;
+  isClosed: boolean;
+  /** Responses that came to their end. */
+  servedCount: number;
+  /** Wheel time since which it has had no call. */
+  idleSinceMs: number;
+  /** What the endpoint said with `Keep-Alive: timeout`; -1 = nothing. */
+  keepAliveMs: number;
+  /** The call it was opened for; null = whoever comes first. */
+  reservedFor: WireCall | null;
+  private readonly host: ConnectionHost;
+  private readonly parser: ResponseParser;
+  /** null: it could not even be created. */
+  private readonly socket: Socket | null;
+  /** Heads of requests, to be written with the first piece of body or at the end of the turn. */
+  private outgoing: string;
+  private isFlushQueued: boolean;
+  /** The consumer of the current response has asked to wait. */
+  private isPaused: boolean;
+
+  constructor(host: ConnectionHost, opener: SocketOpener) {
+    this.wheelBucket = -1;
+    this.wheelPrevious = null;
+    this.wheelNext = null;
+    this.wheelDeadlineMs = 0;
+    this.calls = new CallQueue();
+    this.isConnected = false;
+    this.isClosed = false;
+    this.servedCount = 0;
+    this.idleSinceMs = 0;
+    this.keepAliveMs = -1;
+    this.reservedFor = null;
+    this.host = host;
+    this.parser = new ResponseParser();
+    this.outgoing = '';
+    this.isFlushQueued = false;
+    this.isPaused = false;
+    this.socket = this.openSocket(opener);
+  }
+
+  private openSocket(opener: SocketOpener): Socket | null {
+    this.host.wheel.arm(this, this.host.connectTimeoutMs);
+    try {
+      const socket = opener.open((byteCount) => this.onRead(byteCount));
+      socket.on(opener.readyEvent, () => this.onReady());
+      socket.on('end', () => this.onUpstreamEnd());
+      socket.on('drain', () => this.onSocketDrain());
+      socket.on('error', (error) => this.tearDown(this.isConnected ? 'reset' : codeOf(error)));
+      socket.on('close', () => this.tearDown(this.isConnected ? 'reset' : 'connect-failure'));
+      return socket;
+    } catch {
+      // Certificates that cannot be read: the same to a request as an endpoint that cannot be reached.
+      setImmediate(() => this.tearDown('connect-failure'));
+      return null;
+    }
+  }
+
+  private onReady(): void {
+    if (this.isClosed) return;
+    this.isConnected = true;
+    this.host.onConnected(this);
+  }
+
+  // ── requests ──
+
+  /** Takes a call. Only one without a body may be sent while others are outstanding. */
+  send(call: WireCall): void {
+    call.carrier = this;
+    this.calls.push(call);
+    if (call.hasBody) return this.sendWithBody(call);
+    this.socket!.write(call.headText, 'latin1');
+    this.noteSent(call);
+    if (this.calls.first === call) this.host.wheel.arm(this, this.host.responseTimeoutMs);
+  }
+
+  private sendWithBody(call: WireCall): void {
+    // While the body is on its way, how long it takes is up to the client: no timeout of ours runs.
+    this.host.wheel.disarm(this);
+    this.outgoing = call.headText;
+    const pieces = call.earlyPieces;
+    if (pieces === null) {
+      // The first piece usually comes in this turn and then leaves in one write with the head.
+      if (call.isBodyEnded) this.endBody(call);
+      else this.queueFlush();
+      return;
+    }
+    call.earlyPieces = null;
+    this.flush();
+    let isRoom = true;
+    for (const piece of pieces) isRoom = this.socket!.write(piece);
+    if (call.isBodyEnded) this.endBody(call);
+    else if (isRoom) call.handler?.onDrain();
+    else this.host.wheel.arm(this, this.host.idleTimeoutMs);
+  }
+
+  private queueFlush(): void {
+    if (this.isFlushQueued) return;
+    this.isFlushQueued = true;
+    flushQueue.add(this);
+  }
+
+  flush(): void {
+    this.isFlushQueued = false;
+    if (this.outgoing === '' || this.isClosed) return;
+    const text = this.outgoing;
+    this.outgoing = '';
+    this.socket!.write(text, 'latin1');
+    this.noteAllSent();
+  }
+
+  private noteAllSent(): void {
+    let call = this.calls.last;
+    while (call !== null && !call.isSent) {
+      this.noteSent(call);
+      call = call.previous;
+    }
+  }
+
+  private noteSent(call: WireCall): void {
+    call.isSent = true;
+    call.handler?.onSent();
+  }
+
+  writeBody(call: WireCall, chunk: Uint8Array): boolean {
+    const prefix = this.outgoing;
+    this.outgoing = '';
+    const isRoom = this.socket!.write(framePiece(prefix, chunk, call.isBodyChunked));
+    if (!call.isSent) this.noteSent(call);
+    if (!isRoom) this.host.wheel.arm(this, this.host.idleTimeoutMs);
+    return isRoom;
+  }
+
+  endBody(call: WireCall): void {
+    if (call.isBodyChunked) this.outgoing += LAST_CHUNK;
+    this.flush();
+    if (!call.hasHead) this.host.wheel.arm(this, this.host.responseTimeoutMs);
+  }
+
+  private onSocketDrain(): void {
+    const call = this.calls.first;
+    if (this.isClosed || call === null || call.isBodyEnded) return;
+    if (!call.hasHead) this.host.wheel.disarm(this);
+    call.handler?.onDrain();
+  }
+
+  // ── responses ──
+
+  private onRead(byteCount: number): boolean {
+    if (this.isClosed) return false;
+    const { parser, calls } = this;
+    let position = 0;
+    while (position < byteCount) {
+      const call = calls.first;
+      // Bytes that no request has asked for.
+      if (call === null || !call.isSent) {
+        this.tearDown('bad-response');
+        return false;
+      }
+      parser.isForHead = call.isHead;
+      parser.isLast = call.next === null || !call.next.isSent;
+      position = parser.advance(readBuffer, position, byteCount);
+      if (position < 0) {
+        this.tearDown('bad-response');
+        return false;
+      }
+      this.handOut(call);
+      if (this.isClosed) return false;
+    }
+    if (this.isPaused) {
+      this.host.wheel.disarm(this);
+      return false;
+    }
+    if (calls.first !== null && calls.first.hasHead) {
+      this.host.wheel.arm(this, this.host.idleTimeoutMs);
+    }
+    return true;
+  }
+
+  /** Passes on what the parser has found. A callback may abort the call or close the connection. */
+  private handOut(call: WireCall): void {
+    const { parser } = this;
+    if (parser.isHeadReady) {
+      call.hasHead = true;
+      call.handler?.onHead(parser.head);
+      if (this.isClosed) return;
+    }
+    const length = parser.pieceEnd - parser.pieceStart;
+    if (length > 0 && call.handler !== null) {
+      const piece = new Uint8Array(readBytes, readOffset + parser.pieceStart, length);
+      const isRoom = call.handler.onBody(piece);
+      if (this.isClosed) return;
+      this.isPaused = !isRoom && !parser.isComplete;
+    }
+    if (parser.isComplete) this.complete(call);
+  }
+
+  private complete(call: WireCall): void {
+    const { head } = this.parser;
+    const { handler } = call;
+    this.calls.shift();
+    call.handler = null;
+    this.servedCount += 1;
+    this.isPaused = false;
+    if (head.keepAliveMs >= 0) this.keepAliveMs = head.keepAliveMs;
+    // An answer before the whole request was taken: what the endpoint does with the rest is unknown.
+    const isUploadDone = !call.hasBody || (call.isBodyEnded && this.socket!.writableLength === 0);
+    if (!head.isPersistent || !isUploadDone) this.tearDown(null);
+    else if (this.calls.first === null) this.host.onFree(this);
+    else this.host.wheel.arm(this, this.host.responseTimeoutMs);
+    handler?.onEnd();
+  }
+
+  resume(call: WireCall): void {
+    if (!this.isPaused || call !== this.calls.first) return;
+    this.isPaused = false;
+    this.host.wheel.arm(this, this.host.idleTimeoutMs);
+    this.socket!.resume();
+  }
+
+  private onUpstreamEnd(): void {
+    if (!this.parser.finish()) return this.tearDown('reset');
+    const call = this.calls.shift()!;
+    const { handler } = call;
+    call.handler = null;
+    this.tearDown(null);
+    handler?.onEnd();
+  }
+
+  // ── the end ──
+
+  abandon(call: WireCall): void {
+    // Alone on the connection, what is left of its response would have to be waited for. With others behind
+    // it, it is read and dropped.
+    if (call === this.calls.first && call.next === null) this.tearDown(null);
+  }
+
+  /** Closes a connection that has no calls. */
+  retire(): void {
+    this.tearDown(null);
+  }
+
+  onTimeout(): void {
+    const call = this.calls.first;
+    if (!this.isConnected) this.tearDown('connect-timeout');
+    else if (call === null) this.retire();
+    else this.tearDown(call.hasHead || !call.isBodyEnded ? 'idle-timeout' : 'response-timeout');
+  }
+
+  private tearDown(code: UpstreamErrorCode | null): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.host.wheel.disarm(this);
+    this.socket?.destroy();
+    const { calls } = this;
+    const answering = this.parser.isMidResponse ? calls.first : null;
+    const oldest = calls.first;
+    this.host.onClosed(this, code);
+    for (let call = calls.shift(); call !== null; call = calls.shift()) {
+      if (call.handler === null) continue;
+      call.carrier = null;
+      if (call !== answering && this.maySendAgain(call, call === oldest ? code : 'reset')) {
+        this.host.sendAgain(call);
+      } else {
+        call.fail(call === oldest && code !== null ? code : 'reset');
+      }
+    }
+  }
+
+  /** Whether a call without a byte of response may go to another connection, once. */
+  private maySendAgain(call: WireCall, code: UpstreamErrorCode | null): boolean {
+    if (call.isRepeated) return false;
+    if (!call.isSent) return true;
+    // A fresh connection that closes at once will do so again; a used one was perhaps just closed for idleness.
+    return call.isRepeatable && this.servedCount > 0 && (code === 'reset' || code === null);
+  }
+}
+
+function codeOf(error: Error & { code?: string }): UpstreamErrorCode {
+  // ENOENT: a unix socket that nobody listens on.
+  return error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? 'refused' : 'connect-failure';
+}

@@ -1,0 +1,308 @@
+// Reads one response head in place, byte by byte, and makes the header block that is passed on. Called by
+// the response parser for each response, on a worker thread: the hottest loop of the engine.
+//
+// Strict: what two parsers could read differently is refused, because a response that is misread here
+// would give its rest to another client. Source: RFC 9112 §2.2, §5, §6.
+import type { UpstreamHead } from '../engine.ts';
+import { DROPPED_HEADERS } from '../header-block.ts';
+import { asciiBytes, isNameAt, NAME_BYTE, trimEnd, trimStart } from './bytes.ts';
+
+/** A longer head is refused. */
+export const HEAD_BYTES_MAX = 65_536;
+/** More header lines than this are refused. */
+export const HEAD_LINES_MAX = 200;
+
+/** Result of a scan: the bytes end before the head does; all of them are sound so far. */
+export const HEAD_INCOMPLETE = -1;
+/** Result of a scan: this is no response head that can be trusted. */
+export const HEAD_BAD = -2;
+
+/** `HTTP/1.1 200` and a line end. */
+const STATUS_LINE_BYTES_MIN = 14;
+
+const TAB = 0x09;
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
+const ZERO = 0x30;
+const NINE = 0x39;
+const COLON = 0x3a;
+const DEL = 0x7f;
+const LETTER_K = 0x4b;
+const LETTER_O = 0x4f;
+
+const VERSION = asciiBytes('HTTP/1.');
+const CONTENT_LENGTH = asciiBytes('content-length');
+const TRANSFER_ENCODING = asciiBytes('transfer-encoding');
+const CONNECTION = asciiBytes('connection');
+const KEEP_ALIVE = asciiBytes('keep-alive');
+const CHUNKED = asciiBytes('chunked');
+const CLOSE = asciiBytes('close');
+
+/** Names of DROPPED_HEADERS by their length. Those that say something to this connection are read before. */
+const DROPPED_BY_LENGTH: readonly (readonly Uint8Array[])[] = Array.from(
+  { length: 19 },
+  (_, length) =>
+    [...DROPPED_HEADERS].filter((name) => name.length === length).map((name) => asciiBytes(name)),
+);
+
+/** Kept stretches of the head being scanned: start, end, start, end … Only used within one scan. */
+const kept = new Int32Array(2 * (HEAD_LINES_MAX + 1));
+
+const KEEP_LINE = 0;
+const REMOVE_LINE = 1;
+const BAD_LINE = 2;
+
+/** One head at a time; the object is used again for the next. */
+export class ResponseHead implements UpstreamHead {
+  status: number;
+  reason: string;
+  headerBlock: string;
+  contentLength: number;
+  isChunked: boolean;
+  /** The connection may be used again after this response, if the body has an end of its own. */
+  isPersistent: boolean;
+  /** From `Keep-Alive: timeout=N`, in ms; -1 = not given. */
+  keepAliveMs: number;
+  private saysClose: boolean;
+  private saysKeepAlive: boolean;
+  /** What Connection names beside those two: `,name,name,` in lower case; '' = nothing. */
+  private connectionNames: string;
+
+  constructor() {
+    this.status = 0;
+    this.reason = '';
+    this.headerBlock = '';
+    this.contentLength = -1;
+    this.isChunked = false;
+    this.isPersistent = false;
+    this.keepAliveMs = -1;
+    this.saysClose = false;
+    this.saysKeepAlive = false;
+    this.connectionNames = '';
+  }
+
+  /**
+   * Reads the head that starts at `start`. A scan that came out incomplete is started anew with more bytes.
+   * A complete head's bytes are overwritten: what is passed on is moved together before it becomes a string.
+   * @returns the index behind the head, HEAD_INCOMPLETE or HEAD_BAD. The fields are valid after an index only.
+   */
+  scan(bytes: Buffer, start: number, end: number): number {
+    const incomplete = end - start < HEAD_BYTES_MAX ? HEAD_INCOMPLETE : HEAD_BAD;
+    for (let index = 0; index < VERSION.length; index++) {
+      if (start + index === end) return incomplete;
+      if (bytes[start + index] !== VERSION[index]) return HEAD_BAD;
+    }
+    if (end - start < STATUS_LINE_BYTES_MIN) return incomplete;
+    const minor = bytes[start + 7]! - ZERO;
+    const status = readStatus(bytes, start + 8);
+    let position = start + 12;
+    if ((minor !== 0 && minor !== 1) || status < 0) return HEAD_BAD;
+    if (bytes[position] === SPACE) position += 1;
+    else if (bytes[position] !== CR) return HEAD_BAD;
+    const reasonStart = position;
+    position = scanValue(bytes, position, end);
+    if (position < 0) return position === HEAD_BAD ? HEAD_BAD : incomplete;
+    const reasonEnd = position - 2;
+
+    this.contentLength = -1;
+    this.isChunked = false;
+    this.keepAliveMs = -1;
+    this.saysClose = false;
+    this.saysKeepAlive = false;
+    this.connectionNames = '';
+    let keptCount = 0;
+    let keepFrom = position;
+    let lineCount = 0;
+    for (;;) {
+      const lineStart = position;
+      while (position < end && NAME_BYTE[bytes[position]!] !== 0) position += 1;
+      if (position === end) return incomplete;
+      const nameLength = position - lineStart;
+      if (nameLength === 0 && bytes[position] === CR) {
+        if (position + 1 === end) return incomplete;
+        if (bytes[position + 1] !== LF) return HEAD_BAD;
+        break;
+      }
+      // No name, a space before the colon, a folded line or a control byte.
+      if (nameLength === 0 || bytes[position] !== COLON) return HEAD_BAD;
+      lineCount += 1;
+      if (lineCount > HEAD_LINES_MAX) return HEAD_BAD;
+      const valueStart = position + 1;
+      position = scanValue(bytes, valueStart, end);
+      if (position < 0) return position === HEAD_BAD ? HEAD_BAD : incomplete;
+      const verdict = this.readLine(bytes, lineStart, nameLength, valueStart, position - 2);
+      if (verdict === BAD_LINE) return HEAD_BAD;
+      if (verdict === REMOVE_LINE) {
+        if (keepFrom < lineStart) {
+          kept[keptCount] = keepFrom;
+          kept[keptCount + 1] = lineStart;
+          keptCount += 2;
+        }
+        keepFrom = position;
+      }
+    }
+    if (keepFrom < position) {
+      kept[keptCount] = keepFrom;
+      kept[keptCount + 1] = position;
+      keptCount += 2;
+    }
+    position += 2;
+    if (position - start > HEAD_BYTES_MAX) return HEAD_BAD;
+    // Both framings at once, or a coding in a version that has none: RFC 9112 §6.1 calls them faulty.
+    if (this.isChunked && (this.contentLength !== -1 || minor === 0)) return HEAD_BAD;
+
+    this.status = status;
+    this.reason = readReason(bytes, reasonStart, reasonEnd);
+    this.isPersistent = minor === 1 ? !this.saysClose : this.saysKeepAlive && !this.saysClose;
+    this.headerBlock = joinKept(bytes, keptCount);
+    if (this.connectionNames !== '') {
+      this.headerBlock = removeNamed(this.headerBlock, this.connectionNames);
+    }
+    return position;
+  }
+
+  /** Takes what concerns this connection from a header line, and says whether the line is passed on. */
+  private readLine(
+    bytes: Buffer,
+    lineStart: number,
+    nameLength: number,
+    valueStart: number,
+    valueEnd: number,
+  ): number {
+    if (nameLength === 14) {
+      if (!isNameAt(bytes, lineStart, CONTENT_LENGTH)) return KEEP_LINE;
+      const length = readLength(bytes, valueStart, valueEnd);
+      // A second one is refused even when it says the same, as nginx and llhttp do.
+      if (length < 0 || this.contentLength !== -1) return BAD_LINE;
+      this.contentLength = length;
+      return REMOVE_LINE;
+    }
+    if (nameLength === 10) {
+      if (isNameAt(bytes, lineStart, CONNECTION)) {
+        this.readConnection(bytes, valueStart, valueEnd);
+        return REMOVE_LINE;
+      }
+      if (!isNameAt(bytes, lineStart, KEEP_ALIVE)) return KEEP_LINE;
+      this.readKeepAlive(bytes, valueStart, valueEnd);
+      return REMOVE_LINE;
+    }
+    if (nameLength === 17) {
+      if (!isNameAt(bytes, lineStart, TRANSFER_ENCODING)) return KEEP_LINE;
+      const from = trimStart(bytes, valueStart, valueEnd);
+      const length = trimEnd(bytes, from, valueEnd) - from;
+      if (this.isChunked || length !== CHUNKED.length || !isNameAt(bytes, from, CHUNKED)) {
+        return BAD_LINE;
+      }
+      this.isChunked = true;
+      return REMOVE_LINE;
+    }
+    if (nameLength >= DROPPED_BY_LENGTH.length) return KEEP_LINE;
+    const names = DROPPED_BY_LENGTH[nameLength]!;
+    for (let index = 0; index < names.length; index++) {
+      if (isNameAt(bytes, lineStart, names[index]!)) return REMOVE_LINE;
+    }
+    return KEEP_LINE;
+  }
+
+  private readConnection(bytes: Buffer, valueStart: number, valueEnd: number): void {
+    const from = trimStart(bytes, valueStart, valueEnd);
+    const length = trimEnd(bytes, from, valueEnd) - from;
+    if (length === KEEP_ALIVE.length && isNameAt(bytes, from, KEEP_ALIVE)) {
+      this.saysKeepAlive = true;
+      return;
+    }
+    if (length === CLOSE.length && isNameAt(bytes, from, CLOSE)) {
+      this.saysClose = true;
+      return;
+    }
+    for (const part of bytes.toString('latin1', from, from + length).split(',')) {
+      const name = part.trim().toLowerCase();
+      if (name === 'close') this.saysClose = true;
+      else if (name === 'keep-alive') this.saysKeepAlive = true;
+      else if (name !== '') this.connectionNames = `${this.connectionNames || ','}${name},`;
+    }
+  }
+
+  private readKeepAlive(bytes: Buffer, valueStart: number, valueEnd: number): void {
+    // A hint, not framing: what is not understood is ignored. Six digits of seconds are 11 days.
+    const found = /(?:^|[\s,;])timeout\s*=\s*"?(\d{1,6})/i.exec(
+      bytes.toString('latin1', valueStart, valueEnd),
+    );
+    if (found !== null) this.keepAliveMs = Number(found[1]) * 1000;
+  }
+}
+
+/**
+ * Skips a field value or reason phrase.
+ * @returns the index behind its CR LF, HEAD_INCOMPLETE, or HEAD_BAD for a control byte, a CR or an LF alone.
+ */
+function scanValue(bytes: Buffer, start: number, end: number): number {
+  let position = start;
+  while (position < end) {
+    const byte = bytes[position]!;
+    if (byte < SPACE ? byte !== TAB : byte === DEL) {
+      if (byte !== CR) return HEAD_BAD;
+      if (position + 1 === end) return HEAD_INCOMPLETE;
+      return bytes[position + 1] === LF ? position + 2 : HEAD_BAD;
+    }
+    position += 1;
+  }
+  return HEAD_INCOMPLETE;
+}
+
+/** @returns 100–999 from a space and three digits, or -1. */
+function readStatus(bytes: Buffer, start: number): number {
+  if (bytes[start] !== SPACE) return -1;
+  let status = 0;
+  for (let index = start + 1; index < start + 4; index++) {
+    const digit = bytes[index]! - ZERO;
+    if (digit < 0 || digit > 9) return -1;
+    status = status * 10 + digit;
+  }
+  return status < 100 ? -1 : status;
+}
+
+/** @returns the length, or -1 when the value is anything but digits or cannot be counted exactly. */
+function readLength(bytes: Buffer, valueStart: number, valueEnd: number): number {
+  let position = trimStart(bytes, valueStart, valueEnd);
+  const end = trimEnd(bytes, position, valueEnd);
+  // 15 digits are always below 2^53.
+  if (position === end || end - position > 15) return -1;
+  let length = 0;
+  for (; position < end; position++) {
+    const byte = bytes[position]!;
+    if (byte < ZERO || byte > NINE) return -1;
+    length = length * 10 + (byte - ZERO);
+  }
+  return length;
+}
+
+function readReason(bytes: Buffer, start: number, end: number): string {
+  // The one phrase that nearly every answer has is not made anew each time.
+  if (end - start === 2 && bytes[start] === LETTER_O && bytes[start + 1] === LETTER_K) return 'OK';
+  return start === end ? '' : bytes.toString('latin1', start, end);
+}
+
+/** The kept stretches as one string without the last line's CR LF. */
+function joinKept(bytes: Buffer, keptCount: number): string {
+  if (keptCount === 0) return '';
+  const start = kept[0]!;
+  let end = kept[1]!;
+  // Measured: moving the bytes together and making one string costs half of joining strings.
+  for (let index = 2; index < keptCount; index += 2) {
+    const from = kept[index]!;
+    const to = kept[index + 1]!;
+    bytes.copyWithin(end, from, to);
+    end += to - from;
+  }
+  return bytes.toString('latin1', start, end - 2);
+}
+
+/** Removes the lines whose names Connection listed; rare, so on the string. */
+function removeNamed(headerBlock: string, names: string): string {
+  return headerBlock
+    .split('\r\n')
+    .filter((line) => !names.includes(`,${line.slice(0, line.indexOf(':')).toLowerCase()},`))
+    .join('\r\n');
+}

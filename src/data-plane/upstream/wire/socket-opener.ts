@@ -1,0 +1,71 @@
+// Opens sockets to one endpoint: TCP, unix or TLS. All reads of a thread land in one buffer, which costs no
+// allocation a read: what a read brings is used up before the next read of any socket. On a worker thread.
+import { readFileSync } from 'node:fs';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
+import {
+  connect as connectTls,
+  createSecureContext,
+  type ConnectionOptions,
+  type SecureContext,
+} from 'node:tls';
+import type { Address, UpstreamTlsConfig } from '../../../config/config.ts';
+
+/** Bytes of one read at most. */
+const READ_BYTES = 65_536;
+
+/** Where the bytes of a read stand while `onRead` runs. */
+export const readBuffer: Buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+
+/** @returns false to stop reading until `socket.resume()`. */
+export type OnRead = (byteCount: number) => boolean;
+
+export class SocketOpener {
+  /** The event that says the socket can be used. */
+  readonly readyEvent: 'connect' | 'secureConnect';
+  private readonly address: Address;
+  private readonly tls: UpstreamTlsConfig | null;
+  private context: SecureContext | null;
+  /** The last session, so that a new connection is spared the full handshake. */
+  private session: Buffer | null;
+
+  constructor(address: Address, tls: UpstreamTlsConfig | null) {
+    this.readyEvent = tls === null ? 'connect' : 'secureConnect';
+    this.address = address;
+    this.tls = tls;
+    this.context = null;
+    this.session = null;
+  }
+
+  /** Begins to connect. Throws when the upstream's certificates cannot be read. */
+  open(onRead: OnRead): Socket {
+    const { address } = this;
+    const target =
+      address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
+    const onread = { buffer: readBuffer, callback: onRead };
+    if (this.tls === null) return connect({ ...target, noDelay: true, onread });
+    this.context ??= makeContext(this.tls);
+    // The types of tls.connect do not know onread; tls.connect passes it on to net.Socket.
+    const options: ConnectionOptions & { onread: OnReadOpts } = {
+      ...target,
+      onread,
+      secureContext: this.context,
+      rejectUnauthorized: this.tls.verify,
+      ALPNProtocols: ['http/1.1'],
+      ...(this.tls.serverName !== '' && { servername: this.tls.serverName }),
+      ...(this.session !== null && { session: this.session }),
+    };
+    const socket = connectTls(options);
+    socket.setNoDelay(true);
+    socket.on('session', (session: Buffer) => (this.session = session));
+    return socket;
+  }
+}
+
+function makeContext(tls: UpstreamTlsConfig): SecureContext {
+  return createSecureContext({
+    minVersion: 'TLSv1.2',
+    ...(tls.ca !== '' && { ca: readFileSync(tls.ca) }),
+    ...(tls.cert !== '' && { cert: readFileSync(tls.cert) }),
+    ...(tls.key !== '' && { key: readFileSync(tls.key) }),
+  });
+}
