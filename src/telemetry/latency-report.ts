@@ -1,12 +1,15 @@
 // A load run as text for the terminal, and as one line. Called by `load`, `demo` and the scripts.
 import { REPORTED_PERCENTILES, type LatencySummary } from './latency.ts';
-import { badStatusCount, errorCount, type LoadRecord, type LoadSpread } from './load-record.ts';
+import {
+  badStatusCount,
+  errorCount,
+  isBehind,
+  type LoadRecord,
+  type LoadSpread,
+} from './load-record.ts';
 import { formatBytes, formatCount, formatPercent, formatShort, formatTable } from './text-table.ts';
 
 const INDENT = '  ';
-
-/** Below this share of the asked rate, the run measured a queue rather than the target. */
-const KEPT_UP_SHARE = 0.99;
 
 type RunFacts = Pick<LoadRecord, 'load' | 'outcome' | 'latency'>;
 
@@ -106,7 +109,7 @@ function latencyRows(record: LoadRecord): string[][] {
 function notes(record: LoadRecord): string[] {
   const { load, outcome } = record;
   const found: string[] = [];
-  if (load.rate > 0 && outcome.answeredPerSecond < load.rate * KEPT_UP_SHARE) {
+  if (isBehind(record)) {
     found.push(
       `The target was behind: ${formatCount(load.rate)}/s were asked of it, ` +
         `${formatCount(outcome.answeredPerSecond)}/s answered. The latency is that of a growing queue.`,

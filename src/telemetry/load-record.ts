@@ -116,6 +116,16 @@ export interface LoadRecord extends ReportEnvelope {
   readonly histogram: string;
 }
 
+/** Below this share of the asked rate a target is behind: the run's latency is mostly that of its queue. */
+const KEPT_UP_SHARE = 0.95;
+
+/** Whether a target was asked for more than it can do. Never at full rate. */
+export function isBehind({ load, outcome }: Pick<LoadRecord, 'load' | 'outcome'>): boolean {
+  if (load.rate === 0) return false;
+  const sentPerSecond = outcome.sent / (Math.max(outcome.elapsedMs, 1) / 1000);
+  return outcome.unsent > 0 || sentPerSecond < load.rate * KEPT_UP_SHARE;
+}
+
 /** All that went wrong. */
 export function errorCount(errors: LoadErrors): number {
   return (

@@ -141,7 +141,7 @@ export class LoadConnection {
     this.dueUs = Number.NaN;
     this.countsFromUs = countsFromUs;
     this.sentUs = nowUs;
-    this.tally.sent++;
+    this.tally.countSent(nowUs);
     this.sendNow();
   }
 

@@ -57,9 +57,13 @@ export class LoadGenerator {
     });
     this.originUs = performance.now() * US_PER_MS + LEAD_US;
     for (const connection of this.connections) connection.begin();
-    const windows = setInterval(() => this.tally.closeWindow(), WINDOW_MS);
+    let windows: NodeJS.Timeout | undefined;
+    const lead = setTimeout(() => {
+      windows = setInterval(() => this.tally.closeWindow(), WINDOW_MS);
+    }, LEAD_US / US_PER_MS);
     // `ended` comes first only when autocannon refuses its options.
     await Promise.race([allFinished, ended]);
+    clearTimeout(lead);
     clearInterval(windows);
     await ended;
     return this.result();
@@ -98,13 +102,13 @@ export class LoadGenerator {
   }
 
   private result(): ShareResult {
-    const { amount, durationMs } = this.share.plan;
+    const { amount, durationMs, rate } = this.share.plan;
     const minimumUs = amount > 0 ? 0 : Math.min(durationMs * US_PER_MS, this.stoppedUs);
     let unsent = 0;
     for (const schedule of this.schedules) {
       unsent += schedule.overdue(Math.min(this.nowUs(), this.stoppedUs));
     }
-    return this.tally.result(minimumUs, unsent);
+    return this.tally.result(minimumUs, rate > 0, unsent);
   }
 
   /** µs since the first request is due; negative before. */

@@ -4,36 +4,24 @@ import { formatCount } from '../../telemetry/text-table.ts';
 import type { LoadPlan } from './plan.ts';
 import type { LoadProgress } from './tally.ts';
 
-/** Shows how far a run is. Does nothing where stderr is not a terminal. */
+/** Shows how far a run is, from its first progress on. Does nothing where stderr is not a terminal. */
 export class LoadProgressBar {
   private readonly plan: LoadPlan;
-  private readonly startedMs = performance.now();
-  private readonly bar: SingleBar | undefined;
+  private startedMs = 0;
+  private bar: SingleBar | undefined;
 
   constructor(plan: LoadPlan) {
     this.plan = plan;
-    if (!process.stderr.isTTY) return;
-    const format = '{bar} {percentage} %  {answered} answered, {rate}/s, {failed} failed';
-    this.bar = new SingleBar({
-      format,
-      stream: process.stderr,
-      barCompleteChar: '█',
-      barIncompleteChar: '░',
-      barsize: 30,
-      hideCursor: true,
-      clearOnComplete: true,
-    });
-    const total = plan.amount > 0 ? plan.amount : plan.durationMs;
-    this.bar.start(total, 0, { answered: '0', rate: '0', failed: '0' });
   }
 
   update(progress: LoadProgress): void {
+    if (!process.stderr.isTTY) return;
+    this.bar ??= this.start();
     const elapsedMs = performance.now() - this.startedMs;
     const done = progress.answered + progress.failed;
     const value = this.plan.amount > 0 ? done : Math.min(elapsedMs, this.plan.durationMs);
-    this.bar?.update(value, {
+    this.bar.update(value, {
       answered: formatCount(progress.answered),
-      rate: formatCount((progress.answered / elapsedMs) * 1000),
       failed: formatCount(progress.failed),
     });
   }
@@ -41,5 +29,23 @@ export class LoadProgressBar {
   /** Clears the bar away. */
   stop(): void {
     this.bar?.stop();
+  }
+
+  private start(): SingleBar {
+    const bar = new SingleBar({
+      format: '{bar} {percentage} %  {answered} answered, {failed} failed',
+      stream: process.stderr,
+      barCompleteChar: '█',
+      barIncompleteChar: '░',
+      barsize: 30,
+      hideCursor: true,
+      clearOnComplete: true,
+    });
+    this.startedMs = performance.now();
+    bar.start(this.plan.amount > 0 ? this.plan.amount : this.plan.durationMs, 0, {
+      answered: '0',
+      failed: '0',
+    });
+    return bar;
   }
 }

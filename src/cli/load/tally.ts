@@ -42,6 +42,7 @@ export class LoadTally {
   answered = 0;
   failed = 0;
   private bytes = 0;
+  private lastSentUs = 0;
   private lastEventUs = 0;
   private readonly statuses: Record<string, number> = {};
   private readonly proxyErrors: Record<string, number> = {};
@@ -60,6 +61,11 @@ export class LoadTally {
   private readonly windowLatency = createLatencyHistogram();
   private readonly uncorrectedLatency = createLatencyHistogram();
   private readonly lateness = createLatencyHistogram();
+
+  countSent(nowUs: number): void {
+    this.sent++;
+    this.lastSentUs = nowUs;
+  }
 
   countAnswer(status: number, bytes: number, nowUs: number, latencyUs: number): void {
     this.answered++;
@@ -114,12 +120,13 @@ export class LoadTally {
     return { sent: this.sent, answered: this.answered, failed: this.failed };
   }
 
-  /** Ends the last window. @param minimumUs the run counts as at least this long, whenever its last answer came. */
-  result(minimumUs: number, unsent: number): ShareResult {
+  /** Ends the last window. @param minimumUs the run counts as at least this long. At a fixed rate it ends with the last
+   *  request sent, since a target may keep a rate and take its time for each answer; else with the last answer. */
+  result(minimumUs: number, isPaced: boolean, unsent: number): ShareResult {
     this.closeWindow();
     return {
       ...this.progress(),
-      elapsedUs: Math.max(minimumUs, this.lastEventUs),
+      elapsedUs: Math.max(minimumUs, isPaced ? this.lastSentUs : this.lastEventUs),
       bytes: this.bytes,
       statuses: this.statuses,
       errors: this.errors,
