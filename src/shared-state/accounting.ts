@@ -13,6 +13,7 @@ import {
   STRIPE_RETRIES,
   UPSTREAM_STRIPE_WORDS,
 } from './layout.ts';
+import { reclaimPending } from './pending-cells.ts';
 import type { SharedState } from './shared-state.ts';
 
 /** Compare-and-swap tries before a reservation counts as lost to others; each failure means another thread won one. */
@@ -73,6 +74,16 @@ export class Accounting {
     if (this.isRetired) return;
     this.stripe[slot]!--;
     Atomics.sub(this.slots, slot * SLOT_WORDS + SLOT_ACTIVE, 1);
+  }
+
+  /** A place this worker reserved now belongs to a waiting request, whose worker takes it over. */
+  handOverEndpoint(slot: number): void {
+    this.stripe[slot]!--;
+  }
+
+  /** A place another worker handed over is this worker's from now on. */
+  takeOverEndpoint(slot: number): void {
+    this.stripe[slot]!++;
   }
 
   /** @returns false at maxRequests; 0 = unlimited. */
@@ -137,11 +148,12 @@ function increaseBelow(words: Int32Array, index: number, cap: number): boolean {
 }
 
 /**
- * Takes what a dead worker held out of the totals and clears its stripe. Called by the primary, once the
- * worker counts nothing any more.
+ * Takes what a dead worker held out of the totals and clears its stripe; its waiting requests leave the queues.
+ * Called by the primary, once the worker counts nothing any more; nudgePending() lets others have what was freed.
  * @returns the number of endpoint places that were freed.
  */
 export function reclaimStripe(state: SharedState, worker: number): number {
+  reclaimPending(state, worker);
   const stripe = state.stripeOf(worker);
   let freed = 0;
   for (let slot = 0; slot < state.sizes.endpoints; slot++) {

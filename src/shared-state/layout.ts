@@ -8,8 +8,9 @@
 //     ├ endpoints × 1 word: a slot's place in its upstream's entries
 //     └ arena: endpoint entries, periods, hash rings
 //   slots      endpoints × 4 lines     one endpoint's live words, grouped by who writes them
-//   upstreams  upstreams × 8 lines     one upstream's live words
-//   workers    workers × 2 lines       state, heartbeat, adopted epoch
+//   upstreams  upstreams × 16 lines    one upstream's live words
+//   pending    upstreams × PENDING_CELLS lines   who waits for an endpoint, in order of arrival
+//   workers    workers × 3 lines       state, heartbeat, adopted epoch, doorbell
 //   stripes    workers × (endpoints + upstreams × 4)   what each worker holds, one writer each
 //   counters   workers × (…)           float64 event counters, one writer each
 //   histograms workers × (endpoints + upstreams) × HISTOGRAM_BUCKETS float64, one writer each
@@ -19,7 +20,7 @@
 // and are single 8-byte stores on the platforms Node runs on, so a reader never sees half of one.
 
 /** Changed whenever a word moves, so that two builds never share memory by mistake. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 /** Int32 words in a 64-byte line. */
 export const LINE_WORDS = 16;
@@ -39,6 +40,7 @@ export interface SharedStateBuffers {
   readonly banks: readonly [SharedArrayBuffer, SharedArrayBuffer];
   readonly slots: SharedArrayBuffer;
   readonly upstreams: SharedArrayBuffer;
+  readonly pending: SharedArrayBuffer;
   readonly workers: SharedArrayBuffer;
   readonly stripes: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
@@ -164,8 +166,8 @@ export const PANIC_MASK = LAST_RESORT_MASK | FLAG_EJECTED_CONNECT;
 /** Any of these bits and an endpoint is not picked in normal times. */
 export const INELIGIBLE_MASK = PANIC_MASK | FLAG_PROBE_DOWN | FLAG_EJECTED;
 
-// ── upstream (Int32 × 8 lines) ──
-export const LIVE_LINES = 8;
+// ── upstream (Int32 × 16 lines) ──
+export const LIVE_LINES = 16;
 export const LIVE_WORDS = LIVE_LINES * LINE_WORDS;
 /** Line 0. Turns taken in each of TIER_COUNT tiers: the next place in its period. Writers: workers, one add a pick. Wraps. */
 export const LIVE_TURN = 0;
@@ -173,15 +175,39 @@ export const LIVE_TURN = 0;
 export const LIVE_REQUESTS = LINE_WORDS;
 /** Line 2. Retries in flight. Writers: workers by CAS against the budget. */
 export const LIVE_RETRIES = 2 * LINE_WORDS;
-/** Line 3. Requests waiting for an endpoint. Writers: workers by CAS against maxPending. */
+/**
+ * Line 3. Requests waiting for an endpoint, or handed one they have not taken yet. Writers: workers by CAS against
+ * maxPending, before the cell is claimed. Readers: every arrival and every release, so nothing else lives here.
+ */
 export const LIVE_PENDING = 3 * LINE_WORDS;
 /** Line 4. Flag bits that rule an endpoint out now: INELIGIBLE_MASK or, in panic, fewer. Writer: primary. */
 export const LIVE_INELIGIBLE_MASK = 4 * LINE_WORDS;
 /** Line 4. 1 = the circuit is open, 2 = half-open. Writer: primary. */
 export const LIVE_CIRCUIT = 4 * LINE_WORDS + 1;
 
-// ── worker (Int32 × 2 lines) ──
-export const WORKER_LINES = 2;
+/** Line 8. Ticket of the longest waiting request. Writers: workers by CAS, forward only. Wraps at 2^32. */
+export const LIVE_QUEUE_HEAD = 8 * LINE_WORDS;
+/** Line 9. Ticket the next request to wait will get. Writers: workers by CAS, forward only. Wraps at 2^32. */
+export const LIVE_QUEUE_TAIL = 9 * LINE_WORDS;
+
+// ── pending (Int32, one line a cell) ── a ring of cells an upstream; ticket t is in cell t mod PENDING_CELLS.
+/** Requests of one upstream that can wait at once, whatever maxPending says. A power of two. */
+export const PENDING_CELLS = 4096;
+/** Lap, payload and state of the cell in one word (pending-cells.ts). Writers: workers and primary by CAS. */
+export const CELL_STATE = 0;
+/** The waiting request's worker. Writer: that worker, while the cell is claimed; readers: after the state word. So are the next. */
+export const CELL_OWNER = 1;
+/** Hash of the request's key, for the hashing policies. */
+export const CELL_KEY_HASH = 2;
+/** Slot its sticky cookie names, or NO_SLOT. */
+export const CELL_PREFERRED_SLOT = 3;
+/** Endpoints the request has tried: how many, then their slots. */
+export const CELL_TRIED_COUNT = 4;
+export const CELL_TRIED = 5;
+export const CELL_WORDS = LINE_WORDS;
+
+// ── worker (Int32 × 3 lines) ──
+export const WORKER_LINES = 3;
 export const WORKER_WORDS = WORKER_LINES * LINE_WORDS;
 /** Line 0, writer: the worker. One of WORKER_STATE_*. */
 export const WORKER_STATE = 0;
@@ -193,6 +219,13 @@ export const WORKER_EPOCH = 2;
 export const WORKER_ACTIVE = 3;
 /** Line 1, writer: the primary. How often this worker was started. */
 export const WORKER_STARTS = LINE_WORDS;
+/** Line 2: the doorbell. BELL_* bits, 0 = silent. Writers: all threads by or; the worker sets it back to 0. */
+export const WORKER_BELL = 2 * LINE_WORDS;
+
+/** A request of this worker was handed an endpoint. */
+export const BELL_GRANT = 1;
+/** Capacity may have changed: look whether a waiting request can go. */
+export const BELL_DISPATCH = 2;
 
 export const WORKER_STATE_STOPPED = 0;
 export const WORKER_STATE_STARTING = 1;
@@ -288,6 +321,7 @@ export function allocate(sizes: SharedStateSizes): SharedStateBuffers {
     banks: [new SharedArrayBuffer(bankBytes), new SharedArrayBuffer(bankBytes)],
     slots: new SharedArrayBuffer(sizes.endpoints * SLOT_WORDS * 4),
     upstreams: new SharedArrayBuffer(sizes.upstreams * LIVE_WORDS * 4),
+    pending: new SharedArrayBuffer(sizes.upstreams * PENDING_CELLS * CELL_WORDS * 4),
     workers: new SharedArrayBuffer(sizes.workers * WORKER_WORDS * 4),
     stripes: new SharedArrayBuffer(sizes.workers * stripeWords(sizes) * 4),
     counters: new SharedArrayBuffer(sizes.workers * counterCount(sizes) * 8),

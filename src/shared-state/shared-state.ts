@@ -18,6 +18,8 @@ export class SharedState {
   readonly slots: Int32Array;
   /** upstreams × LIVE_WORDS */
   readonly upstreams: Int32Array;
+  /** upstreams × PENDING_CELLS × CELL_WORDS */
+  readonly pending: Int32Array;
   /** workers × WORKER_WORDS */
   readonly workers: Int32Array;
   /** workers × stripeWords */
@@ -44,6 +46,7 @@ export class SharedState {
     this.banks = [new Int32Array(buffers.banks[0]), new Int32Array(buffers.banks[1])];
     this.slots = new Int32Array(buffers.slots);
     this.upstreams = new Int32Array(buffers.upstreams);
+    this.pending = new Int32Array(buffers.pending);
     this.workers = new Int32Array(buffers.workers);
     this.stripes = new Int32Array(buffers.stripes);
     this.counters = new Float64Array(buffers.counters);
