@@ -2,10 +2,12 @@
 // the end. Owns the shared memory, the live configuration, the worker pool, the admin API and the tick that
 // keeps them true. Created by `millrace run`, by the demo and by tests.
 import type { Logger } from 'pino';
+import { systemClock } from '../clock.ts';
 import type { Config, ListenerConfig, PolicyName } from '../config/config.ts';
 import { InputError } from '../errors.ts';
 import { allocate } from '../shared-state/layout.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
+import { EjectionKeeper } from './ejection-keeper.ts';
 import { UnknownNameError } from './faults.ts';
 import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
 import { type EndpointChange, LiveConfiguration } from './live-configuration.ts';
@@ -36,6 +38,7 @@ export class Balancer {
   private readonly options: BalancerOptions;
   private readonly live: LiveConfiguration;
   private readonly pool: WorkerPool;
+  private readonly ejections: EjectionKeeper;
   private ticker: NodeJS.Timeout | null = null;
   private draining: Promise<DrainResult> | null = null;
 
@@ -56,6 +59,7 @@ export class Balancer {
       addresses: bound,
       broadcast: (message) => this.pool.broadcast(message),
     });
+    this.ejections = new EjectionKeeper(state, logger);
     this.addresses = {
       listeners: this.live.current.listeners.map(({ name, address }) => ({
         name,
@@ -144,8 +148,10 @@ export class Balancer {
   }
 
   private tick(): void {
+    const nowMs = systemClock.nowUs() / 1000;
     this.live.sweep();
-    this.pool.watch(performance.now());
+    this.ejections.tick(nowMs, this.live.structure);
+    this.pool.watch(nowMs);
   }
 
   private stopTicking(): void {

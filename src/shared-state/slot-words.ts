@@ -21,6 +21,7 @@ import {
   SLOT_RECENT_AT_MS,
   SLOT_STATE,
   SLOT_WORDS,
+  TIER_COUNT,
 } from './layout.ts';
 import type { SharedState } from './shared-state.ts';
 
@@ -136,7 +137,9 @@ export function resetSlot(state: SharedState, slot: number): void {
 /** Before an upstream's index is given to another: nothing of the old one is in flight by then. */
 export function resetUpstream(state: SharedState, upstream: number, mask: number): void {
   const base = upstream * LIVE_WORDS;
-  Atomics.store(state.upstreams, base + LIVE_TURN, 0);
+  for (let tier = 0; tier < TIER_COUNT; tier++) {
+    Atomics.store(state.upstreams, base + LIVE_TURN + tier, 0);
+  }
   Atomics.store(state.upstreams, base + LIVE_INELIGIBLE_MASK, mask);
   Atomics.store(state.upstreams, base + LIVE_CIRCUIT, 0);
 }
