@@ -23,7 +23,7 @@ export const consistentHash: Policy = {
   pick(table: UpstreamTable, request: PickRequest, tier: number): number {
     const points = table.ringLength(tier) >>> 1;
     const place = points === 0 ? 0 : placeOf(table, tier, points, request.keyHash);
-    return pickByWalk(table, request, tier, points, points, place);
+    return pickByWalk(table, request, tier, points, points, place, 1);
   },
 
   /** Points from the key's hash to the endpoint's first. */

@@ -1,5 +1,5 @@
-// What the hashing policies share: from the place a key falls on, the owners of the places that follow are
-// asked in order, so a key's second choice is as stable as its first. Bounded loads and slow start pass an
+// What the hashing policies share: from the place a key falls on, the owners of further places are asked
+// in an order that is the key's own, so its second choice is as stable as its first. Bounded loads and slow start pass an
 // owner by. Source of bounded loads: Mirrokni, Thorup, Zadimoghaddam 2018; HAProxy, hash-balance-factor.
 import {
   NO_ENDPOINT,
@@ -11,14 +11,20 @@ import { mix32 } from './key-hash.ts';
 import { SCAN_ENDPOINTS_MAX } from './least.ts';
 
 /** Places asked before the tier is scanned: far more than lie between two owners that can be picked, unless hardly any can. */
-const WALK_PLACES_MAX = 2048;
+const WALK_PLACES_MAX = 512;
+/** Endpoint indices below this are asked once a round; a tier larger than that meets few of its owners twice. */
+const ASKED_ENDPOINTS_MAX = 4096;
 
 /** Compare-and-swaps lost on one owner before it counts as too busy. */
 const RESERVE_ATTEMPTS_MAX = 32;
 
+/** By endpoint index, the round that asked it last. One a thread is enough: a pick never yields. */
+const askedInRound = new Int32Array(ASKED_ENDPOINTS_MAX);
+let latestRound = 0;
+
 /**
- * Reserves the first owner at or after a place of the tier's ring words [first, first + length), round them.
- * @param start the key's place, 0 to length − 1.
+ * Reserves the first owner that takes the key among the tier's ring words [first, first + length), round them.
+ * @param start the key's place, 0 to length − 1. @param stride from one place to the next asked.
  * @returns as Policy.pick.
  */
 export function pickByWalk(
@@ -28,23 +34,27 @@ export function pickByWalk(
   first: number,
   length: number,
   start: number,
+  stride: number,
 ): number {
+  const count = table.tierEndpointCount(tier);
   const places = Math.min(length, WALK_PLACES_MAX);
   const loadPerWeight = table.balanceFactor > 0 ? allowedLoad(table, request, tier) : 0;
   // The second round is for keys whose owners were all passed by: better a busy one than none.
   for (let round = 0; round < 2; round++) {
     let isAnyPassed = false;
-    let previous = -1;
-    for (let step = 0; step < places; step++) {
-      const index = table.ringAt(tier, first + ((start + step) % length));
-      if (index === previous) continue;
-      previous = index;
+    let askedCount = 0;
+    latestRound = (latestRound + 1) | 0;
+    for (let step = 0; step < places && askedCount < count; step++) {
+      const index = table.ringAt(tier, first + ((start + step * stride) % length));
+      if (index < ASKED_ENDPOINTS_MAX) {
+        if (askedInRound[index] === latestRound) continue;
+        askedInRound[index] = latestRound;
+        askedCount++;
+      }
       if (!table.isCandidate(index, request)) continue;
       if (round === 1) {
         if (table.tryReserve(index)) return index;
-        continue;
-      }
-      if (!isKeyAdmitted(table, index, request.keyHash)) {
+      } else if (!isKeyAdmitted(table, index, request.keyHash)) {
         isAnyPassed = true;
       } else if (loadPerWeight === 0) {
         if (table.tryReserve(index)) return index;
@@ -55,7 +65,6 @@ export function pickByWalk(
     }
     if (!isAnyPassed) break;
   }
-  const count = table.tierEndpointCount(tier);
   return count === 0 ? NO_ENDPOINT : pickFrom(table, request, tier, request.keyHash % count);
 }
 
