@@ -10,7 +10,8 @@ import type {
   RouteConfig,
   UpstreamConfig,
 } from './config.ts';
-import { needsNodeEngine, WORKERS_MAX, type ParsedConfig } from './schema.ts';
+import { needsNodeEngine } from './schema-listener.ts';
+import { WORKERS_MAX, type ParsedConfig } from './schema.ts';
 
 type ParsedListener = ParsedConfig['listeners'][number];
 type ParsedRoute = NonNullable<ParsedConfig['routes']>[number];
@@ -99,12 +100,18 @@ function buildRateLimit(parsed: ParsedRateLimit): RateLimitConfig {
     algorithm: parsed.algorithm,
     ratePer1000s: parsed.rate,
     burst: parsed.burst,
-    delay: parsed.delay,
+    delay: delayCount(parsed.delay),
     status: parsed.status,
     keys: parsed.keys,
     store: parsed.store,
     redisUrl: parsed.store === 'redis' ? (parsed.redis?.url ?? '') : '',
   };
+}
+
+// The words are numbers from here on: see RateLimitConfig.delay.
+function delayCount(delay: ParsedRateLimit['delay']): number {
+  if (delay === 'none') return -1;
+  return delay === 'all' ? 0 : delay;
 }
 
 function buildUpstream(parsed: ParsedUpstream, name: string, folder: string): UpstreamConfig {

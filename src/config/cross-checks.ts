@@ -1,154 +1,158 @@
 // The rules that span sections: references, names and addresses given twice, capacities, the admin
 // API's exposure. They read the raw tree, not the schema's output, so that they are reported together
-// with whatever else is wrong with the file. Called by load.ts.
+// with whatever else is wrong with the file; a part of the wrong shape is skipped, the schema reports it.
+// Called by load.ts.
 import { isLoopback, parseAddress } from './address.ts';
-import { CAPACITY_ENDPOINTS, CAPACITY_UPSTREAMS } from './schema.ts';
-import { describe, isMapping, nearestHint, type TreeNode, type TreePath } from './tree.ts';
+import { CAPACITY_ENDPOINTS, CAPACITY_UPSTREAMS, DEFAULT_ADMIN_ADDRESS } from './schema.ts';
+import { isMapping, nearestHint, type TreeNode, type TreePath } from './tree.ts';
 
 /** A problem whose line is not looked up yet. */
 export interface Finding {
   readonly path: TreePath;
   readonly expected: string;
-  readonly found: string;
+  /** Absent: what stands at the path. */
+  readonly found?: string;
 }
 
-/** All rules over the root of a tree. A part of the wrong shape is skipped: the schema reports it. */
+/** All rules over the root of a tree. */
 export function crossCheck(root: TreeNode): Finding[] {
   return [
     ...checkAdmin(root.get('admin')),
-    ...checkListenerNames(root),
+    ...checkNames(root.get('listeners'), 'listener'),
+    ...checkNames(root.get('routes'), 'route'),
     ...checkListenerAddresses(root),
-    ...checkRouteNames(root),
     ...checkReferences(root),
     ...checkUpstreamsAndRoutes(root),
-    ...checkHeaderCase(root),
-    ...root
-      .get('upstreams')
-      .entries()
-      .flatMap(([, upstream]) => checkEndpoints(upstream)),
+    ...checkHeaderNames(root),
+    ...upstreamNodes(root).flatMap(checkEndpoints),
     ...checkCapacity(root),
   ];
 }
 
-function finding(node: TreeNode, expected: string, found = describe(node.value)): Finding {
-  return { path: node.path, expected, found };
+function upstreamNodes(root: TreeNode): TreeNode[] {
+  return root
+    .get('upstreams')
+    .entries()
+    .map(([, upstream]) => upstream);
 }
 
 function checkAdmin(admin: TreeNode): Finding[] {
-  const address = parseAddress(admin.get('address').text ?? '127.0.0.1:9900', 0);
+  const address = parseAddress(admin.get('address').text ?? DEFAULT_ADMIN_ADDRESS, 0);
   const token = admin.get('token');
   const hasToken = !token.isAbsent && token.value !== '';
   if (address === undefined || isLoopback(address) || hasToken) return [];
-  return [finding(token, `a token, because ${address.text} is not loopback`, 'none')];
+  const expected = 'a token, because the admin address is not loopback';
+  return [{ path: token.path, expected, found: 'none' }];
 }
 
-// Positions name what has no name, as build.ts does.
-function checkListenerNames(root: TreeNode): Finding[] {
-  return checkUnique(root.get('listeners').items(), (item, index) => [
-    item.get('name'),
-    item.get('name').isAbsent ? `listener-${index + 1}` : item.get('name').text,
-  ]);
+/** What a finding about a second use points at, and what must be there only once. */
+interface Identified {
+  readonly path: TreePath;
+  readonly identity: string | undefined;
+  readonly found?: string;
 }
 
-function checkRouteNames(root: TreeNode): Finding[] {
-  return checkUnique(root.get('routes').items(), (item, index) => [
-    item.get('name'),
-    item.get('name').isAbsent ? `route-${index + 1}` : item.get('name').text,
-  ]);
+function checkOnce(what: string, items: readonly Identified[]): Finding[] {
+  const seen = new Set<string>();
+  const findings: Finding[] = [];
+  for (const { identity, ...place } of items) {
+    if (identity === undefined) continue;
+    if (seen.has(identity)) findings.push({ ...place, expected: `${what} not given before` });
+    seen.add(identity);
+  }
+  return findings;
+}
+
+function checkNames(list: TreeNode, what: string): Finding[] {
+  const items = list.items().map((item, index): Identified => {
+    const name = item.get('name');
+    if (!name.isAbsent) return { path: name.path, identity: name.text };
+    // Its position names what has no name, as build.ts does.
+    const identity = `${what}-${index + 1}`;
+    return { path: name.path, identity, found: `"${identity}", by its position` };
+  });
+  return checkOnce('a name', items);
 }
 
 function checkListenerAddresses(root: TreeNode): Finding[] {
-  const items = [
-    root.get('admin').get('address'),
-    ...root
-      .get('listeners')
-      .items()
-      .map((listener) => listener.get('address')),
-  ];
-  return checkUnique(items, (item) => [item, fixedAddress(item)]);
+  const addresses = root
+    .get('listeners')
+    .items()
+    .map((listener) => listener.get('address'));
+  const admin = root.get('admin').get('address');
+  return checkOnce('an address', [
+    { path: admin.path, identity: fixedAddress(admin.text ?? DEFAULT_ADMIN_ADDRESS) },
+    ...addresses.map(({ path, text }) => ({ path, identity: fixedAddress(text ?? '') })),
+  ]);
 }
 
 // Two listeners on port 0 get two ports.
-function fixedAddress(node: TreeNode): string | undefined {
-  const address = parseAddress(node.text ?? '', 0);
-  return address === undefined || (address.kind === 'tcp' && address.port === 0)
-    ? undefined
-    : address.text;
+function fixedAddress(text: string): string | undefined {
+  const address = parseAddress(text, 0);
+  return address?.kind === 'tcp' && address.port === 0 ? undefined : address?.text;
 }
 
 function checkEndpoints(upstream: TreeNode): Finding[] {
   const endpoints = upstream.get('endpoints');
-  const found = checkUnique(endpoints.items(), (item) => {
-    const address = item.text === undefined ? item.get('address') : item;
-    return [address, parseAddress(address.text ?? '', 1)?.text];
-  });
+  const addresses = endpoints
+    .items()
+    .map((item) => (item.text === undefined ? item.get('address') : item))
+    .map(({ path, text }) => ({ path, identity: parseAddress(text ?? '', 1)?.text }));
+  const findings = checkOnce('an address', addresses);
   const isEmpty = endpoints.isAbsent || isEmptyList(endpoints.value);
   if (isMapping(upstream.value) && isEmpty && upstream.get('discovery').entries().length === 0) {
-    found.push(finding(endpoints, 'at least one endpoint, or a discovery source'));
+    const expected = 'at least one endpoint, or a discovery source';
+    findings.push({ path: endpoints.path, expected, found: 'none' });
   }
-  return found;
+  return findings;
 }
 
 function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-function checkUnique(
-  items: readonly TreeNode[],
-  identify: (item: TreeNode, index: number) => readonly [TreeNode, string | undefined],
-): Finding[] {
-  const firstByIdentity = new Map<string, TreeNode>();
-  const found: Finding[] = [];
-  for (const [index, item] of items.entries()) {
-    const [node, identity] = identify(item, index);
-    if (identity === undefined) continue;
-    const first = firstByIdentity.get(identity);
-    if (first === undefined) firstByIdentity.set(identity, node);
-    else found.push(finding(node, 'each only once', `"${identity}" again`));
-  }
-  return found;
+function checkReferences(root: TreeNode): Finding[] {
+  const routes = root.get('routes').items();
+  const targets = routes.flatMap((route) => [
+    route.get('upstream'),
+    ...splitTargets(route),
+    route.get('mirror').get('upstream'),
+  ]);
+  const limits = routes.flatMap((route) => route.get('rateLimits').items());
+  return [
+    ...targets.flatMap((node) => checkReference(node, root.get('upstreams'), 'an upstream')),
+    ...limits.flatMap((node) => checkReference(node, root.get('rateLimits'), 'a rate limit')),
+  ];
 }
 
-function checkReferences(root: TreeNode): Finding[] {
-  const upstreams = root.get('upstreams');
-  const limits = root.get('rateLimits');
-  const found: Finding[] = [];
-  for (const route of root.get('routes').items()) {
-    const targets = [
-      route.get('upstream'),
-      route.get('mirror').get('upstream'),
-      ...route
-        .get('split')
-        .items()
-        .map((entry) => entry.get('upstream')),
-    ];
-    for (const target of targets) found.push(...checkReference(target, upstreams, 'an upstream'));
-    for (const limit of route.get('rateLimits').items()) {
-      found.push(...checkReference(limit, limits, 'a rate limit'));
-    }
-  }
-  return found;
+function splitTargets(route: TreeNode): TreeNode[] {
+  return route
+    .get('split')
+    .items()
+    .map((entry) => entry.get('upstream'));
 }
 
 function checkReference(node: TreeNode, table: TreeNode, what: string): Finding[] {
   if (node.text === undefined || !table.get(node.text).isAbsent) return [];
   const known = table.entries().map(([name]) => name);
-  return [finding(node, `${what} of this file${nearestHint(node.text, known)}`)];
+  return [{ path: node.path, expected: `${what} of this file${nearestHint(node.text, known)}` }];
 }
 
 function checkUpstreamsAndRoutes(root: TreeNode): Finding[] {
   const upstreams = root.get('upstreams');
   const upstreamCount = upstreams.entries().length;
-  if (upstreamCount === 0) {
-    return isMapping(upstreams.value) ? [finding(upstreams, 'at least one upstream', 'none')] : [];
+  if (isMapping(upstreams.value) && upstreamCount === 0) {
+    return [{ path: upstreams.path, expected: 'at least one upstream', found: 'none' }];
   }
-  if (!root.get('routes').isAbsent || upstreamCount === 1) return [];
+  // load.ts makes the only route to a single upstream; between several it cannot choose.
+  const routes = root.get('routes');
+  if (!routes.isAbsent || upstreamCount < 2) return [];
   const expected = `routes, because there are ${upstreamCount} upstreams to choose from`;
-  return [finding(root.get('routes'), expected)];
+  return [{ path: routes.path, expected }];
 }
 
 // Header names are equal whatever their case: two spellings of one would hide each other.
-function checkHeaderCase(root: TreeNode): Finding[] {
+function checkHeaderNames(root: TreeNode): Finding[] {
   return root
     .get('routes')
     .items()
@@ -158,25 +162,31 @@ function checkHeaderCase(root: TreeNode): Finding[] {
       route.get('headers').get('response').get('set'),
     ])
     .flatMap((map) => {
-      const headers = map.entries().map(([, node]) => node);
-      return checkUnique(headers, (node) => [node, String(node.path.at(-1)).toLowerCase()]);
+      const headers = map.entries().map(([name, { path }]) => ({
+        path,
+        identity: name.toLowerCase(),
+        found: `"${name}"`,
+      }));
+      return checkOnce('a header (in any case)', headers);
     });
 }
 
 function checkCapacity(root: TreeNode): Finding[] {
-  const upstreams = root.get('upstreams').entries();
-  const counts: [string, number, number][] = [
-    [
-      'endpoints',
-      upstreams.reduce((sum, [, upstream]) => sum + upstream.get('endpoints').items().length, 0),
-      CAPACITY_ENDPOINTS,
-    ],
-    ['upstreams', upstreams.length, CAPACITY_UPSTREAMS],
+  const upstreams = upstreamNodes(root);
+  const endpointCount = upstreams.reduce(
+    (sum, upstream) => sum + upstream.get('endpoints').items().length,
+    0,
+  );
+  const capacity = root.get('capacity');
+  return [
+    ...checkRoom(capacity.get('endpoints'), endpointCount, CAPACITY_ENDPOINTS),
+    ...checkRoom(capacity.get('upstreams'), upstreams.length, CAPACITY_UPSTREAMS),
   ];
-  return counts.flatMap(([key, count, initial]) => {
-    const node = root.get('capacity').get(key);
-    const capacity = node.isAbsent ? initial : Number(node.value);
-    if (!(count > capacity)) return [];
-    return [finding(node, `room for the ${count} ${key} of this file`, String(capacity))];
-  });
+}
+
+function checkRoom(node: TreeNode, count: number, initial: number): Finding[] {
+  const room = node.isAbsent ? initial : Number(node.value);
+  if (room < 1 || !(count > room)) return [];
+  const expected = `room for the ${count} ${node.path.at(-1)} of this file`;
+  return [{ path: node.path, expected, found: String(room) }];
 }

@@ -50,6 +50,11 @@ export function list<S extends z.ZodType>(item: S) {
   return z.array(item, { error: 'a list' });
 }
 
+/** A list of one kind of item that may not be empty. */
+export function filledList<S extends z.ZodType>(item: S, what: string) {
+  return z.array(item, { error: 'a list' }).min(1, { error: `at least one ${what}` });
+}
+
 /** A mapping whose keys the operator chooses. */
 export function named<S extends z.ZodType>(value: S) {
   return z.record(z.string().regex(NAME_PATTERN, { error: NAME_EXPECTED }), value, {
@@ -71,6 +76,19 @@ export function integer(min: number, max: number = MAX_INT) {
     (value) => {
       const number = toNumber(value);
       return Number.isInteger(number) && number >= min && number <= max ? number : undefined;
+    },
+  );
+}
+
+/** A whole number within inclusive bounds, or one of a few words. */
+export function integerOr<const W extends readonly string[]>(words: W, min: number, max: number) {
+  return leaf(
+    `${words.join(', ')} or a whole number from ${min} to ${max}`,
+    { anyOf: [{ enum: words }, { type: 'integer', minimum: min, maximum: max }] },
+    (value): W[number] | number | undefined => {
+      const number = toNumber(value);
+      if (Number.isInteger(number)) return number >= min && number <= max ? number : undefined;
+      return words.find((word) => word === value);
     },
   );
 }
@@ -183,6 +201,11 @@ export function name() {
 /** The path of a file; it is not opened here. */
 export function filePath() {
   return text("a file's path", (value) => value.length > 0 && !value.includes('\0'));
+}
+
+/** The path of a file, or '' for none. */
+export function filePathOrNone() {
+  return text('a file\'s path or ""', (value) => !value.includes('\0'));
 }
 
 /** An HTTP method, in upper case from here on. */

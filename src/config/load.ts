@@ -6,11 +6,12 @@ import { InputError, type Problem } from '../errors.ts';
 import { buildConfig } from './build.ts';
 import type { Config } from './config.ts';
 import { crossCheck } from './cross-checks.ts';
+import { NAME_PATTERN } from './leaves.ts';
 import { prepareTree, type Environment } from './prepare.ts';
 import { fromIssues, toProblems } from './problems.ts';
 import { configSchema, DEFAULT_ADMIN_TOKEN } from './schema.ts';
 import { formatOf, readSource, type ConfigFormat, type Source } from './source.ts';
-import { isMapping, TreeNode, type LineOf } from './tree.ts';
+import { formatPath, isMapping, TreeNode, type LineOf } from './tree.ts';
 
 /** A Config with the way back to the lines it came from. */
 export interface LoadedConfig {
@@ -57,12 +58,17 @@ function toConfig(source: Source, origin: string, environment: Environment | nul
   const prepared = prepareTree(withAdminToken(source.tree, environment), environment);
   const tree = withOnlyRoute(prepared.tree);
   const parsed = configSchema.safeParse(tree);
+  const invalid = [...fromIssues(parsed.error?.issues ?? []), ...crossCheck(new TreeNode(tree))];
+  // What could not be prepared is absent from here on; that it is missing is not said again.
+  const refused = new Set(prepared.findings.map(({ path }) => formatPath(path)));
   const findings = [
     ...prepared.findings,
-    ...fromIssues(parsed.error?.issues ?? [], prepared),
-    ...crossCheck(new TreeNode(tree)),
+    ...invalid.filter(({ path }) => !refused.has(formatPath(path))),
   ];
-  const problems: readonly Problem[] = [...source.problems, ...toProblems(findings, source.lineOf)];
+  const problems: readonly Problem[] = [
+    ...source.problems,
+    ...toProblems(findings, prepared, source.lineOf),
+  ];
   if (parsed.success && problems.length === 0) return buildConfig(parsed.data, dirname(origin));
   throw new InputError(origin, problems);
 }
@@ -80,8 +86,9 @@ function withOnlyRoute(tree: unknown): unknown {
   const root = new TreeNode(tree);
   const upstreams = root.get('upstreams').entries();
   const [only] = upstreams;
-  if (!isMapping(tree) || !root.get('routes').isAbsent || upstreams.length !== 1) return tree;
-  return { ...tree, routes: [{ name: 'default', upstream: only?.[0] }] };
+  if (!isMapping(tree) || !root.get('routes').isAbsent) return tree;
+  if (only === undefined || upstreams.length > 1 || !NAME_PATTERN.test(only[0])) return tree;
+  return { ...tree, routes: [{ name: 'default', upstream: only[0] }] };
 }
 
 function readText(file: string): string {

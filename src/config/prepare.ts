@@ -21,24 +21,36 @@ const DEPTH_MAX = 32;
 export function prepareTree(tree: unknown, environment: Environment | null): PreparedTree {
   const findings: Finding[] = [];
   const written = new Map<string, string>();
+  // The lists and mappings that the visit is inside of: meeting one again is a cycle.
+  const open = new Set<unknown>();
 
   function visit(value: unknown, path: TreePath): unknown {
-    if (path.length > DEPTH_MAX) {
-      findings.push({ path, expected: `at most ${DEPTH_MAX} levels`, found: 'more' });
-      return undefined;
-    }
     if (value === null || value === undefined) return undefined;
     if (typeof value === 'string') return environment === null ? value : expand(value, path);
     if (typeof value === 'boolean' || typeof value === 'number') return value;
-    if (Array.isArray(value)) return value.map((item, index) => visit(item, [...path, index]));
-    if (isMapping(value)) return visitMapping(value, path);
-    const found = value instanceof Date ? 'a date (quote it)' : `a ${typeof value}`;
+    if (Array.isArray(value) || isMapping(value)) return visitInside(value, path);
+    const found = value instanceof Date ? 'a date (quote it)' : 'something else';
     const expected = 'text, a number, true or false, a list or a mapping';
     findings.push({ path, expected, found });
     return undefined;
   }
 
-  function visitMapping(value: Record<string, unknown>, path: TreePath): unknown {
+  function visitInside(value: unknown[] | Record<string, unknown>, path: TreePath): unknown {
+    const isCycle = open.has(value);
+    if (isCycle || path.length > DEPTH_MAX) {
+      const found = isCycle ? 'a part that holds itself' : 'more';
+      findings.push({ path, expected: `at most ${DEPTH_MAX} levels`, found });
+      return undefined;
+    }
+    open.add(value);
+    const copy = Array.isArray(value)
+      ? value.map((item, index) => visit(item, [...path, index]))
+      : visitMapping(value, path);
+    open.delete(value);
+    return copy;
+  }
+
+  function visitMapping(value: Record<string, unknown>, path: TreePath): Record<string, unknown> {
     const copy: Record<string, unknown> = {};
     for (const [key, child] of Object.entries(value)) {
       if (key === '__proto__') {
@@ -70,7 +82,7 @@ export function prepareTree(tree: unknown, environment: Environment | null): Pre
 const REFERENCE = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{/g;
 
 /** Puts variables into a text: `${VAR}`, `${VAR:-default}` (also when VAR is empty, as in a shell), `$${` for a literal `${`. */
-export function expandVariables(
+function expandVariables(
   text: string,
   environment: Environment,
 ): { readonly text: string } | { readonly expected: string; readonly found: string } {

@@ -1,14 +1,16 @@
 // The schema of one upstream: every key under `upstreams.NAME`, its default, its range, and the rules
 // between keys of one section. Output is parsed (ms, bytes) but still under the operator's key names.
 import { z } from 'zod';
-import { isRequestTarget, isToken } from './http-syntax.ts';
+import { isToken } from './http-syntax.ts';
 import {
   address,
   between,
   choice,
   duration,
+  filePathOrNone,
   flag,
   integer,
+  integerOr,
   leaf,
   list,
   method,
@@ -16,11 +18,11 @@ import {
   option,
   requestKey,
   section,
-  statusRanges,
   text,
 } from './leaves.ts';
+import { circuitBreaker, healthCheck, outlier, slowStart } from './schema-health.ts';
 
-/** Endpoints are scanned or indexed by 31-bit words; a weight above this would overflow a period's sums. */
+// A period of the smooth weighted sequence is at most the sum of the weights long.
 const WEIGHT_MAX = 1000;
 
 const endpoint = section({
@@ -148,10 +150,6 @@ const tls = section({
   context.addIssue({ code: 'custom', path: [missing], message: 'both cert and key, or neither' });
 });
 
-function filePathOrNone() {
-  return text('a file\'s path or ""', (value) => !value.includes('\0'));
-}
-
 const connection = section({
   engine: option(choice('wire', 'undici'), 'wire', 'HTTP client: our own, or undici.'),
   connectTimeout: option(duration('1ms', '1h'), '2s', 'Longest wait for a connection to be made.'),
@@ -162,17 +160,7 @@ const connection = section({
   ),
   perWorker: option(integer(1, 65_535), 64, 'Most connections to one endpoint from one worker.'),
   pipelining: option(
-    leaf(
-      'auto or a whole number from 1 to 1024',
-      { anyOf: [{ const: 'auto' }, { type: 'integer', minimum: 1, maximum: 1024 }] },
-      (value): number | 'auto' | undefined => {
-        if (value === 'auto') return 'auto';
-        const depth = typeof value === 'string' && /^\d{1,4}$/.test(value) ? Number(value) : value;
-        return typeof depth === 'number' && Number.isInteger(depth) && depth >= 1 && depth <= 1024
-          ? depth
-          : undefined;
-      },
-    ),
+    integerOr(['auto'], 1, 1024),
     1,
     'Requests on one connection before the first is answered; only safe methods are ever pipelined.',
   ),
@@ -217,114 +205,6 @@ const retry = section({
     }),
     {},
     'Waits between tries.',
-  ),
-});
-
-const healthCheck = section({
-  type: option(
-    choice('http', 'tcp', 'grpc', 'none'),
-    'http',
-    'What a probe does: a GET, a connect, a gRPC health call; none = endpoints are not probed.',
-  ),
-  path: option(
-    text('a path such as /health', isRequestTarget),
-    '/health',
-    'What an http probe asks for.',
-  ),
-  expect: option(statusRanges(), '200-399', 'Statuses that pass an http probe.'),
-  interval: option(duration('100ms', '24h'), '10s', 'Time between two probes of an endpoint.'),
-  timeout: option(duration('1ms', '1h'), '2s', 'A probe without an answer by then has failed.'),
-  rise: option(integer(1, 1000), 2, 'Passed probes in a row that bring an endpoint up.'),
-  fall: option(integer(1, 1000), 3, 'Failed probes in a row that take an endpoint down.'),
-  initial: option(
-    choice('unknown', 'down'),
-    'unknown',
-    'A new endpoint: unknown = serves until proved down; down = serves once proved up.',
-  ),
-}).superRefine((value, context) => {
-  if (value.timeout < value.interval) return;
-  const message = 'a timeout below interval';
-  context.addIssue({ code: 'custom', path: ['timeout'], message });
-});
-
-const outlier = section({
-  consecutive5xx: option(
-    integer(0),
-    5,
-    'Answers of 500 and above in a row that eject an endpoint; 0 = off.',
-  ),
-  consecutiveConnectFailures: option(
-    integer(0),
-    3,
-    'Failed connects in a row that eject an endpoint; 0 = off.',
-  ),
-  interval: option(
-    duration('100ms', '1h'),
-    '10s',
-    'How often success rate and latency are judged.',
-  ),
-  baseEjection: option(
-    duration('1ms', '24h'),
-    '30s',
-    'First ejection; grows by as much with each further one.',
-  ),
-  maxEjection: option(duration('1ms', '24h'), '300s', 'Longest ejection.'),
-  maxEjectionPercent: option(
-    integer(0, 100),
-    50,
-    'Most of the endpoints, in percent, that may be ejected at once.',
-  ),
-  successRate: option(
-    section({
-      minimumHosts: option(
-        integer(1, 65_536),
-        5,
-        'Endpoints with enough requests, below which nothing is judged.',
-      ),
-      requestVolume: option(
-        integer(1),
-        100,
-        'Requests in an interval from which an endpoint is judged.',
-      ),
-      stdevFactor: option(
-        between(0, 100),
-        1.9,
-        'An endpoint this many standard deviations below the mean success rate is ejected; 0 = off.',
-      ),
-    }),
-    {},
-    'Ejects endpoints that fail more than the others.',
-  ),
-  latency: option(
-    section({
-      factor: option(
-        number(
-          '0, or a number from 1 to 1000',
-          { minimum: 0, maximum: 1000 },
-          (value) => value === 0 || (value >= 1 && value <= 1000),
-        ),
-        0,
-        "An endpoint whose p95 exceeds this times the pool's median is ejected; 0 = off.",
-      ),
-    }),
-    {},
-    'Ejects endpoints that are slower than the others.',
-  ),
-}).superRefine((value, context) => {
-  if (value.baseEjection <= value.maxEjection) return;
-  const message = 'a time not above maxEjection';
-  context.addIssue({ code: 'custom', path: ['baseEjection'], message });
-});
-
-const circuitBreaker = section({
-  maxConnections: option(integer(1), 1024, 'Most connections to the upstream over all workers.'),
-  maxPending: option(integer(0), 1024, 'Most requests waiting for a connection or an endpoint.'),
-  maxRequests: option(integer(1), 1024, 'Most requests in flight over all workers.'),
-  maxRetries: option(integer(0), 3, 'Most retries in flight over all workers.'),
-  failureThreshold: option(
-    between(0, 1),
-    0.5,
-    'Share of failed requests that opens the breaker; 0 = never.',
   ),
 });
 
@@ -397,27 +277,7 @@ export const upstream = section({
     0.5,
     'Below this share of healthy endpoints all are used; 0 = never.',
   ),
-  slowStart: option(
-    section({
-      window: option(
-        duration('0s', '24h'),
-        '0s',
-        'How long an endpoint that came up is eased in; 0s = not at all.',
-      ),
-      aggression: option(
-        number(
-          'a number above 0, up to 100',
-          { exclusiveMinimum: 0, maximum: 100 },
-          (value) => value > 0 && value <= 100,
-        ),
-        1,
-        'Form of the ramp: 1 = a straight line, above 1 = faster at first.',
-      ),
-      minimum: option(between(0.01, 1), 0.1, 'Share of its weight that an endpoint starts with.'),
-    }),
-    {},
-    'Easing endpoints in.',
-  ),
+  slowStart: option(slowStart, {}, 'Easing endpoints in.'),
   sticky: option(sticky, {}, 'Keeping a client on its endpoint by a cookie.'),
 }).superRefine((value, context) => {
   if (value.protocol === 'h2' && value.tls === undefined) {

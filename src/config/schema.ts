@@ -1,37 +1,29 @@
 // The schema of the whole configuration: every key, its default and range, and the rules between keys
 // of one section. What spans sections is in cross-checks.ts. Output is parsed (ms, bytes) but still
 // under the operator's key names; build.ts turns it into the Config.
-import { z } from 'zod';
-import {
-  isHeaderValue,
-  isHostHeader,
-  isHostPattern,
-  isPath,
-  isPathPattern,
-} from './http-syntax.ts';
+import type { z } from 'zod';
+import { isHeaderValue } from './http-syntax.ts';
 import {
   address,
   between,
   choice,
-  cidr,
   duration,
   filePath,
+  filledList,
   flag,
-  headerMap,
   integer,
+  integerOr,
   leaf,
   list,
-  method,
-  name,
   named,
   option,
   rate,
-  removableHeader,
   requestKey,
   section,
-  size,
   text,
 } from './leaves.ts';
+import { listener } from './schema-listener.ts';
+import { route } from './schema-route.ts';
 import { upstream } from './schema-upstream.ts';
 
 /** Worker threads at most: each has a stripe of every endpoint's words in shared memory. */
@@ -40,27 +32,16 @@ export const WORKERS_MAX = 256;
 export const CAPACITY_ENDPOINTS = 1024;
 /** Upstreams unless `capacity.upstreams` says otherwise. */
 export const CAPACITY_UPSTREAMS = 64;
-/** Request headers that uWebSockets.js takes; fixed when it is compiled. */
-export const UWS_HEADER_COUNT = 100;
 
+/** Where the admin API listens unless `admin.address` says otherwise. */
+export const DEFAULT_ADMIN_ADDRESS = '127.0.0.1:9900';
 /** What stands for `admin.token` when the file has none; load.ts puts it in before variables are. */
 export const DEFAULT_ADMIN_TOKEN = '${MILLRACE_ADMIN_TOKEN:-}';
-
-const workers = leaf(
-  `auto or a whole number from 1 to ${WORKERS_MAX}`,
-  { anyOf: [{ const: 'auto' }, { type: 'integer', minimum: 1, maximum: WORKERS_MAX }] },
-  (value): number | 'auto' | undefined => {
-    if (value === 'auto') return 'auto';
-    const count = typeof value === 'string' && /^\d{1,4}$/.test(value) ? Number(value) : value;
-    if (typeof count !== 'number' || !Number.isInteger(count)) return undefined;
-    return count >= 1 && count <= WORKERS_MAX ? count : undefined;
-  },
-);
 
 const admin = section({
   address: option(
     address(0),
-    '127.0.0.1:9900',
+    DEFAULT_ADMIN_ADDRESS,
     'Where the admin API, the health pages and the metrics are served.',
   ),
   token: option(
@@ -94,223 +75,6 @@ const log = section({
   ),
 });
 
-const listenerTls = section({
-  certificates: z
-    .array(
-      section({
-        cert: filePath().describe('PEM file: the certificate and its chain.'),
-        key: filePath().describe('PEM file: its private key, not encrypted.'),
-      }),
-      { error: 'a list' },
-    )
-    .min(1, { error: 'at least one certificate' })
-    .describe(
-      "The client's SNI picks one; the first is the default. Reloaded when the files change.",
-    ),
-  minVersion: option(
-    choice('TLSv1.2', 'TLSv1.3'),
-    'TLSv1.2',
-    'Oldest version spoken. TLSv1.2 suites are ECDHE only.',
-  ),
-  clientCa: option(
-    text('a file\'s path or ""', (value) => !value.includes('\0')),
-    '',
-    'CA bundle that client certificates must be signed by; empty = none are asked for.',
-  ),
-});
-
-const listener = section({
-  name: name()
-    .optional()
-    .describe('Stands in logs and metrics; listener-1, listener-2 … by position when absent.'),
-  address: address(0).describe('Where clients connect. Port 0 lets the system choose one.'),
-  protocols: z
-    .array(choice('http/1.1', 'h2', 'h2c'), { error: 'a list' })
-    .min(1, { error: 'at least one protocol' })
-    .prefault(['http/1.1'])
-    .describe('http/1.1 alone runs on uWebSockets.js, anything else on node:http2.'),
-  engine: option(
-    choice('auto', 'uws', 'node'),
-    'auto',
-    'The HTTP server; auto chooses by what the listener asks for.',
-  ),
-  limits: option(
-    section({
-      headerBytes: option(
-        size('1KiB', '1MiB'),
-        '16KiB',
-        'Request line and headers together; beyond: 431.',
-      ),
-      headerCount: option(integer(1, 10_000), 100, 'Headers of a request; beyond: 431.'),
-      bodyBytes: option(
-        size('0', '1048576GiB'),
-        0,
-        'Body of a request; beyond: 413. 0 = unlimited.',
-      ),
-      idleTimeout: option(
-        duration('1s', '24h'),
-        '75s',
-        'A connection without a request for this long is closed.',
-      ),
-      requestTimeout: option(
-        duration('1s', '24h'),
-        '60s',
-        'From the first to the last byte of a request; beyond: 408.',
-      ),
-      connections: option(integer(0), 0, 'Most connections at a time; 0 = unlimited.'),
-    }),
-    {},
-    'What one client may take.',
-  ),
-  trustedProxies: option(
-    list(cidr()),
-    [],
-    "Whose X-Forwarded-* and Forwarded are believed; everyone else's are replaced.",
-  ),
-  proxyProtocol: option(
-    flag(),
-    false,
-    'Whether connections begin with a PROXY protocol header, version 1 or 2.',
-  ),
-  tls: listenerTls.optional().describe('Present: the listener speaks TLS.'),
-}).superRefine((value, context) => {
-  const add = (key: string, message: string) =>
-    context.addIssue({ code: 'custom', path: [key], message });
-  if (value.protocols.includes('h2') && value.tls === undefined) {
-    add('tls', 'a tls section with protocol h2 (without TLS the protocol is h2c)');
-  }
-  if (value.protocols.includes('h2c') && value.tls !== undefined) {
-    add('protocols', 'h2 in place of h2c on a listener with a tls section');
-  }
-  if (value.engine === 'uws' && needsNodeEngine(value)) {
-    add(
-      'engine',
-      'auto or node (uws serves http/1.1 on tcp, without PROXY protocol, up to 100 headers)',
-    );
-  }
-});
-
-/** Whether a listener asks for something that uWebSockets.js does not do, or cannot share between workers. */
-export function needsNodeEngine(value: {
-  readonly protocols: readonly string[];
-  readonly address: { readonly kind: string };
-  readonly proxyProtocol: boolean;
-  readonly limits: { readonly headerCount: number };
-}): boolean {
-  return (
-    value.protocols.some((protocol) => protocol !== 'http/1.1') ||
-    value.address.kind === 'unix' ||
-    value.proxyProtocol ||
-    value.limits.headerCount > UWS_HEADER_COUNT
-  );
-}
-
-const headerRewrite = section({
-  set: option(headerMap(true), {}, 'Headers to set, replacing those of the same name.'),
-  remove: option(list(removableHeader()), [], 'Names of headers to remove.'),
-});
-
-const matchHeaders = option(
-  headerMap(false),
-  {},
-  'Headers that must be there with exactly this value.',
-);
-
-const hostPattern = leaf(
-  'a host name without a port, such as api.example.com or *.example.com (international names as xn--)',
-  { type: 'string' },
-  (value) => {
-    const lower = typeof value === 'string' ? value.toLowerCase() : '';
-    return isHostPattern(lower) ? lower : undefined;
-  },
-);
-
-const route = section({
-  name: name()
-    .optional()
-    .describe('Stands in logs and metrics; route-1, route-2 … by position when absent.'),
-  match: option(
-    section({
-      hosts: option(list(hostPattern), [], 'Any of these hosts; empty = any host.'),
-      path: option(
-        text('/exact, /prefix/* or *', isPathPattern),
-        '*',
-        'One path, all paths below a prefix, or every path.',
-      ),
-      methods: option(list(method()), [], 'Any of these methods; empty = any method.'),
-      headers: matchHeaders,
-    }),
-    {},
-    'Which requests; every condition must hold.',
-  ),
-  upstream: name().optional().describe('Where they go. Either this or split.'),
-  split: list(
-    section({
-      upstream: name().describe('Where a share of the requests goes.'),
-      weight: option(integer(0, 1000), 1, 'The share, relative to the other entries.'),
-    }),
-  )
-    .optional()
-    .describe('Several upstreams by weight. Either this or upstream.'),
-  rewrite: option(
-    section({
-      stripPrefix: option(
-        text('a path such as /api, or ""', (value) => value === '' || isPath(value)),
-        '',
-        'Cut from the start of the path before it is forwarded.',
-      ),
-      host: option(
-        text('preserve, upstream or a host', isHostHeader),
-        'preserve',
-        "The Host that is forwarded: the client's, the endpoint's address, or this literal.",
-      ),
-    }),
-    {},
-    'Changes to the request line and Host.',
-  ),
-  headers: option(
-    section({
-      request: option(headerRewrite, {}, 'Towards the upstream.'),
-      response: option(headerRewrite, {}, 'Towards the client.'),
-    }),
-    {},
-    'Changes to headers.',
-  ),
-  rateLimits: option(list(name()), [], 'Names of the limits that apply; all must allow a request.'),
-  timeouts: option(
-    section({
-      request: option(
-        duration('1ms', '24h'),
-        '60s',
-        'The whole exchange, retries included; beyond: 504.',
-      ),
-    }),
-    {},
-    'Limits of the exchange.',
-  ),
-  mirror: section({
-    upstream: name().describe('Gets copies; its answers are dropped.'),
-    percent: option(between(0, 100), 5, 'Share of the requests that is copied, in percent.'),
-  })
-    .optional()
-    .describe('Copies requests to another upstream.'),
-}).superRefine((value, context) => {
-  if ((value.upstream === undefined) === (value.split === undefined)) {
-    const found = value.upstream === undefined ? 'neither' : 'both';
-    context.addIssue({
-      code: 'custom',
-      message: 'either upstream or split',
-      params: { found },
-    });
-  } else if (value.split?.every((entry) => entry.weight === 0) === true) {
-    context.addIssue({
-      code: 'custom',
-      path: ['split'],
-      message: 'at least one upstream with a weight above 0',
-    });
-  }
-});
-
 const rateLimit = section({
   key: option(
     requestKey('clientAddress', 'route'),
@@ -325,17 +89,7 @@ const rateLimit = section({
   rate: option(rate(), '10/s', 'Requests per second (10/s) or minute (600/m) in the long run.'),
   burst: option(integer(0, 1_000_000), 20, 'Requests above the rate that are let through.'),
   delay: option(
-    leaf(
-      'none, all or a whole number from 0 to 1000000',
-      { anyOf: [{ enum: ['none', 'all'] }, { type: 'integer', minimum: 0, maximum: 1_000_000 }] },
-      (value): number | undefined => {
-        if (value === 'none') return -1;
-        if (value === 'all') return 0;
-        const count = typeof value === 'string' && /^\d{1,7}$/.test(value) ? Number(value) : value;
-        if (typeof count !== 'number' || !Number.isInteger(count)) return undefined;
-        return count >= 0 && count <= 1_000_000 ? count : undefined;
-      },
-    ),
+    integerOr(['none', 'all'], 0, 1_000_000),
     'none',
     'Requests of a burst: none = served at once, all = each waits its turn, N = the first N at once.',
   ),
@@ -370,7 +124,11 @@ export const configSchema = section({
     1,
     'Version of this format.',
   ),
-  workers: option(workers, 'auto', 'Data-plane threads; auto = the CPUs available to the process.'),
+  workers: option(
+    integerOr(['auto'], 1, WORKERS_MAX),
+    'auto',
+    'Data-plane threads; auto = the CPUs available to the process.',
+  ),
   admin: option(admin, {}, 'The admin API.'),
   log: option(log, {}, 'Logs.'),
   shutdown: option(
@@ -396,10 +154,7 @@ export const configSchema = section({
     {},
     'Sizes of the shared tables; they are allocated at start, a reload cannot change them.',
   ),
-  listeners: z
-    .array(listener, { error: 'a list of listeners' })
-    .min(1, { error: 'at least one listener' })
-    .describe('Where clients connect.'),
+  listeners: filledList(listener, 'listener').describe('Where clients connect.'),
   routes: list(route)
     .optional()
     .describe('First match wins; no match: 404. Absent: everything goes to the only upstream.'),

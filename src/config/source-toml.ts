@@ -43,7 +43,7 @@ function scanLines(text: string): ReadonlyMap<string, number> {
   const itemCounts = new Map<string, number>();
   let table: TreePath = [];
   let openQuote = '';
-  for (const [index, line] of text.split('\n').entries()) {
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
     if (openQuote !== '') {
       if (line.includes(openQuote)) openQuote = '';
       continue;

@@ -1,15 +1,17 @@
 // Reads YAML 1.2, and JSON by the same parser: the tree, the line of every key, and each syntax error
 // as a problem. Called by source.ts.
 import {
+  Composer,
   isAlias,
   isMap,
   isPair,
   isScalar,
   isSeq,
   LineCounter,
-  parseAllDocuments,
+  Parser,
   visit,
   type Alias,
+  type CST,
   type Document,
   type Node,
   type Pair,
@@ -22,15 +24,24 @@ import { formatPath, type TreePath } from './tree.ts';
 // One error often makes the parser stumble over all that follows: more lines than this help nobody.
 const SYNTAX_PROBLEMS_MAX = 5;
 
+// Values that aliases may stand for, over all of them: bounds the time and memory that a file can take.
+const ALIASES_MAX = 1000;
+
+// Lists and mappings inside each other; the contract needs eight. The parser's next stage recurses, and
+// V8 aborts the whole process when a regular expression is compiled on the last of the stack.
+const DEPTH_MAX = 64;
+
 /** Reads a text. @param isYaml true = `<<` merges a mapping; in JSON it is a key like any other. */
 export function readYaml(text: string, isYaml: boolean): Source {
   const counter = new LineCounter();
   const lineAt = (offset: number) => counter.linePos(offset).line;
-  const documents = parseAllDocuments(text, {
-    lineCounter: counter,
-    prettyErrors: false,
-    merge: isYaml,
-  });
+  const tokens = [...new Parser(counter.addNewLine).parse(text)];
+  const deepOffset = findTooDeep(tokens);
+  if (deepOffset !== undefined) {
+    const expected = `at most ${DEPTH_MAX} levels`;
+    return failed([{ path: '', line: lineAt(deepOffset), expected, found: 'more' }]);
+  }
+  const documents = [...new Composer({ prettyErrors: false, merge: isYaml }).compose(tokens)];
   const [first, second] = documents;
   if (first === undefined || first.contents === null || isEmptyScalar(first.contents)) {
     return failed([{ path: '', line: 0, expected: 'a configuration', found: 'an empty file' }]);
@@ -41,16 +52,35 @@ export function readYaml(text: string, isYaml: boolean): Source {
     const line = lineAt(second.range[0]);
     return failed([{ path: '', line, expected: 'one document', found: 'another after it' }]);
   }
-  const problems = [...describeRepeats(first, lineAt), ...checkNodes(first, lineAt)];
+  const odd = checkNodes(first, lineAt);
+  if (odd.length > 0) return failed(odd);
+  const problems = describeRepeats(first, lineAt);
   const lineOf = (path: TreePath) => findLine(first, path, lineAt);
   try {
-    const tree: unknown = first.toJS({ maxAliasCount: 100 });
+    const tree: unknown = first.toJS({ maxAliasCount: ALIASES_MAX });
     return { tree, lineOf, problems };
-  } catch {
-    // checkNodes has already named an alias without an anchor; what is left is a bomb of aliases.
-    if (problems.length > 0) return failed(problems);
-    return failed([{ path: '', line: 0, expected: 'at most 100 aliases', found: 'more' }]);
+  } catch (error) {
+    // A bomb: aliases of lists of aliases. Every other alias has an anchor, checkNodes saw to that.
+    if (!(error instanceof ReferenceError)) throw error;
+    const expected = `at most ${ALIASES_MAX} values by way of aliases`;
+    return failed([{ path: '', line: 0, expected, found: 'more' }]);
   }
+}
+
+// Where the nesting exceeds DEPTH_MAX. Walks with a list of its own: it must not recurse itself.
+function findTooDeep(tokens: readonly CST.Token[]): number | undefined {
+  const open = tokens.map((token) => ({ token, depth: 0 }));
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { token, depth } = next;
+    if (depth > DEPTH_MAX) return token.offset;
+    if (token.type === 'document' && token.value) open.push({ token: token.value, depth });
+    if (!('items' in token)) continue;
+    for (const { key, value } of token.items as CST.CollectionItem[]) {
+      if (key) open.push({ token: key, depth: depth + 1 });
+      if (value) open.push({ token: value, depth: depth + 1 });
+    }
+  }
+  return undefined;
 }
 
 function failed(problems: readonly Problem[]): Source {
@@ -79,7 +109,7 @@ function describeSyntax(
     // What follows the colon is a piece of the text, which may be a secret.
     const [message = ''] = error.message.split(': ');
     const written = lines[line - 1] ?? '';
-    const needsQuotes = /[{[,:]\s*(?:\$\{|\[[0-9a-f]*:)/i.test(written);
+    const needsQuotes = /[{[].*\$\{|[:-]\s*\[[0-9a-f]*:/i.test(written);
     const hint = needsQuotes ? ' (quote values such as "${VAR}" and "[::1]:80")' : '';
     const found = `${message.charAt(0).toLowerCase()}${message.slice(1)}${hint}`;
     problems.set(line, { path: '', line, expected: 'valid syntax', found });

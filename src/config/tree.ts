@@ -77,15 +77,14 @@ export function valueAt(tree: unknown, path: TreePath): unknown {
   return value;
 }
 
-/** A value as a message names it: short, on one line. */
+/** A value of a prepared tree as a message names it: short, on one line. */
 export function describe(value: unknown): string {
-  if (value === undefined || value === null) return 'nothing';
+  if (value === undefined) return 'nothing';
   if (typeof value === 'string') {
     return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
   }
-  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
-  return isMapping(value) ? 'a mapping' : `a ${typeof value}`;
+  return isMapping(value) ? 'a mapping' : JSON.stringify(value);
 }
 
 /** `(did you mean "x"?)` where a known word is near, else `(the nearest is "x")`; '' when nothing is known. */

@@ -1,0 +1,51 @@
+// Two self-signed certificates for tests, valid until 2126, for one.test and two.test (and 127.0.0.1).
+// Made by: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500
+//   -subj /CN=one.test -addext subjectAltName=DNS:one.test,IP:127.0.0.1
+
+/** A certificate and its private key, as PEM text. */
+export interface TestCertificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export const CERTIFICATE_ONE: TestCertificate = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBlzCCAT6gAwIBAgIUcx67ucgDEO6xkjbMzhEtgbG0gfEwCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIb25lLnRlc3QwIBcNMjYxMTIyMTgxMDU0WhgPMjEyNjEwMjkx
+ODEwNTRaMBMxETAPBgNVBAMMCG9uZS50ZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEQyTTxKn3gTBh9oXrZzUrfxE8TW1/IIWyu8VZDzjpAGyUb2X5VEMbkZN8
+qyoOwJZeT1GngHlz8X/WtjVRpCblKaNuMGwwHQYDVR0OBBYEFH6/XBLppeGqJAcW
+j7XSrshA4HHQMB8GA1UdIwQYMBaAFH6/XBLppeGqJAcWj7XSrshA4HHQMA8GA1Ud
+EwEB/wQFMAMBAf8wGQYDVR0RBBIwEIIIb25lLnRlc3SHBH8AAAEwCgYIKoZIzj0E
+AwIDRwAwRAIgDxLANZ71Os3cG+60xbvrvstbSpWV733ZBwcjtEQJbuACIEgyBzug
+xYUGodIopJlzDJkhPAYNT/RFpxr/U74tiaZN
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgG2JFeaDzMM61OXqz
+O7PJ1VUZs14JEFmoj6JO0gypOUuhRANCAARDJNPEqfeBMGH2hetnNSt/ETxNbX8g
+hbK7xVkPOOkAbJRvZflUQxuRk3yrKg7All5PUaeAeXPxf9a2NVGkJuUp
+-----END PRIVATE KEY-----
+`,
+};
+
+export const CERTIFICATE_TWO: TestCertificate = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBmDCCAT6gAwIBAgIUARt+Hafm6DIP6lMi9edytfy1HfwwCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIdHdvLnRlc3QwIBcNMjYxMTIyMTgxMDU0WhgPMjEyNjEwMjkx
+ODEwNTRaMBMxETAPBgNVBAMMCHR3by50ZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEyJszeQXMMNUjMb5LwqlK2kmhkWivt4+in3eYBn/pvIM9KJzYJPIJ5A9o
+vT94vWlOZsdBMXkym9TxR4R5FG3+naNuMGwwHQYDVR0OBBYEFCyci/b/nM7QOcmc
+fHISJXZlZb2DMB8GA1UdIwQYMBaAFCyci/b/nM7QOcmcfHISJXZlZb2DMA8GA1Ud
+EwEB/wQFMAMBAf8wGQYDVR0RBBIwEIIIdHdvLnRlc3SHBH8AAAEwCgYIKoZIzj0E
+AwIDSAAwRQIgSW9Ik4XdIiaUHBwCZytwc21Ab1G5tQ8zWXZV2ZFKIx8CIQC3edBe
+iVuSiejkKUhnuCC6IxQFS0cxqY546LEe1JUQaA==
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg6DkngoddhZx8drhW
+Y8XV1358KPxq90NDJTATcp9eGZahRANCAATImzN5Bcww1SMxvkvCqUraSaGRaK+3
+j6Kfd5gGf+m8gz0onNgk8gnkD2i9P3i9aU5mx0ExeTKb1PFHhHkUbf6d
+-----END PRIVATE KEY-----
+`,
+};

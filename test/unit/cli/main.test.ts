@@ -1,0 +1,89 @@
+// The command line as an operator meets it: output, exit codes, nothing on the wrong stream.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { temporaryFolder } from '../../helpers/temporary-folder.ts';
+
+const MILLRACE = fileURLToPath(new URL('../../../../bin/millrace.js', import.meta.url));
+const MINIMAL = `listeners: [{ address: "127.0.0.1:0" }]
+upstreams:
+  api: { endpoints: ["127.0.0.1:1", "127.0.0.1:2"] }
+`;
+
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+function millrace(...args: string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    const options = { timeout: 20_000, killSignal: 'SIGKILL' as const };
+    const child = execFile(process.execPath, [MILLRACE, ...args], options, (_error, out, err) => {
+      resolve({ code: child.exitCode ?? -1, out, err });
+    });
+  });
+}
+
+test('check says ok and counts what is in the file', async (context) => {
+  const file = join(temporaryFolder(context, { 'a.yaml': MINIMAL }), 'a.yaml');
+  assert.deepEqual(await millrace('check', '-c', file), {
+    code: 0,
+    out: `${file}: ok (1 listener, 1 route, 1 upstream, 2 endpoints)\n`,
+    err: '',
+  });
+});
+
+test('check lists every problem, one a line, and exits 1', async (context) => {
+  const text = `${MINIMAL}worker: 2\nlog: { level: information }\n`;
+  const file = join(temporaryFolder(context, { 'a.yaml': text }), 'a.yaml');
+  const { code, out, err } = await millrace('check', '--config', file);
+  assert.equal(code, 1);
+  assert.equal(out, '');
+  assert.equal(
+    err,
+    `${file}:4: worker: expected a known key (did you mean "workers"?), found "worker"
+${file}:5: log.level: expected one of fatal, error, warn, info, debug, trace (the nearest is "info"), found "information"
+`,
+  );
+});
+
+test('check opens the certificates that the file names', async (context) => {
+  const tls = 'tls: { certificates: [{ cert: none.pem, key: none.key }] }';
+  const text = MINIMAL.replace(':0" }', `:0", ${tls} }`);
+  const file = join(temporaryFolder(context, { 'a.yaml': text }), 'a.yaml');
+  const { code, err } = await millrace('check', '-c', file);
+  assert.equal(code, 1);
+  assert.match(err, /a\.yaml:1: listeners\[0\]\.tls\.certificates\[0\]\.cert: expected a readable/);
+});
+
+test('schema prints the JSON Schema', async () => {
+  const { code, out, err } = await millrace('schema');
+  assert.deepEqual([code, err], [0, '']);
+  const schema = JSON.parse(out) as { readonly required: readonly string[] };
+  assert.deepEqual(schema.required, ['listeners', 'upstreams']);
+});
+
+test('misuse of a command exits 2 with what is missing', async () => {
+  const [none, unknown, missing] = await Promise.all([
+    millrace(),
+    millrace('chek'),
+    millrace('check'),
+  ]);
+  assert.equal(none.code, 2);
+  assert.match(none.err, /Usage: millrace/);
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.err, /unknown command 'chek'/);
+  assert.equal(missing.code, 2);
+  assert.match(missing.err, /-c, --config <file>/);
+});
+
+test('help and version exit 0', async () => {
+  const [help, version] = await Promise.all([millrace('--help'), millrace('--version')]);
+  assert.equal(help.code, 0);
+  assert.match(help.out, /check .*validate/);
+  assert.equal(version.code, 0);
+  assert.match(version.out, /^\d+\.\d+\.\d+\n$/);
+});

@@ -1,0 +1,69 @@
+// Certificate, key and CA files: good ones pass, each way to be broken is one problem at its path.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { checkFiles } from '../../../src/config/check-files.ts';
+import { loadConfig, readConfig } from '../../../src/config/load.ts';
+import { CERTIFICATE_ONE, CERTIFICATE_TWO } from '../../helpers/certificates.ts';
+import { temporaryFolder } from '../../helpers/temporary-folder.ts';
+
+const FILES = {
+  'one.pem': `${CERTIFICATE_ONE.cert}${CERTIFICATE_TWO.cert}`,
+  'one.key': CERTIFICATE_ONE.key,
+  'two.key': CERTIFICATE_TWO.key,
+  'broken.pem': CERTIFICATE_ONE.cert.replace('MII', 'XXX'),
+  'text.pem': 'no certificate\n',
+};
+
+function configText(listenerTls: string, upstreamTls: string): string {
+  return `listeners:
+  - address: 127.0.0.1:0
+    tls: ${listenerTls}
+upstreams:
+  api:
+    endpoints: [127.0.0.1:9001]
+    tls: ${upstreamTls}
+`;
+}
+
+test('finds nothing wrong with readable files that fit together', (context) => {
+  const folder = temporaryFolder(context, {
+    ...FILES,
+    'a.yaml': configText(
+      '{ certificates: [{ cert: one.pem, key: one.key }], clientCa: one.pem }',
+      '{ ca: one.pem, cert: one.pem, key: one.key }',
+    ),
+    'plain.yaml': configText('', '{}'),
+  });
+  assert.deepEqual(checkFiles(loadConfig(join(folder, 'a.yaml'), {})), []);
+  assert.deepEqual(checkFiles(loadConfig(join(folder, 'plain.yaml'), {})), []);
+});
+
+test('reports every broken file with its path and line', (context) => {
+  const folder = temporaryFolder(context, {
+    ...FILES,
+    'a.yaml': configText(
+      `
+      certificates:
+        - { cert: none.pem, key: one.key }
+        - { cert: text.pem, key: text.pem }
+        - { cert: one.pem, key: two.key }
+        - { cert: broken.pem, key: one.key }
+      clientCa: text.pem`,
+      '{ ca: none.pem }',
+    ),
+  });
+  const { config, lineOf } = readConfig(join(folder, 'a.yaml'), {});
+  assert.deepEqual(
+    checkFiles(config, lineOf).map(({ path, line, expected }) => [path, line, expected]),
+    [
+      ['listeners[0].tls.certificates[0].cert', 5, 'a readable file'],
+      ['listeners[0].tls.certificates[1].cert', 6, 'a PEM certificate'],
+      ['listeners[0].tls.certificates[1].key', 6, 'a PEM private key that is not encrypted'],
+      ['listeners[0].tls.certificates[2].key', 7, `the private key of ${join(folder, 'one.pem')}`],
+      ['listeners[0].tls.certificates[3].cert', 8, 'a PEM certificate'],
+      ['listeners[0].tls.clientCa', 9, 'a PEM certificate'],
+      ['upstreams.api.tls.ca', 13, 'a readable file'],
+    ],
+  );
+});
