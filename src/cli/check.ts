@@ -1,8 +1,6 @@
 // `millrace check`: validates a configuration file and the files it names, and starts nothing.
 import type { Command } from 'commander';
-import { checkFiles } from '../config/check-files.ts';
-import { readConfig } from '../config/load.ts';
-import { InputError } from '../errors.ts';
+import { loadCheckedConfig } from '../config/check-files.ts';
 
 interface CheckOptions {
   readonly config: string;
@@ -15,9 +13,7 @@ export function registerCheck(program: Command): void {
     .description('validate a configuration file; every problem is listed')
     .requiredOption('-c, --config <file>', 'the configuration: .yaml, .json or .toml')
     .action((options: CheckOptions) => {
-      const { config, lineOf } = readConfig(options.config, process.env);
-      const problems = checkFiles(config, lineOf);
-      if (problems.length > 0) throw new InputError(options.config, problems);
+      const config = loadCheckedConfig(options.config, process.env);
       const upstreams = Object.values(config.upstreams);
       const counts = [
         count(config.listeners.length, 'listener'),

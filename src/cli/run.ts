@@ -1,9 +1,7 @@
 // `millrace run`: serves until told to stop. SIGTERM or SIGINT drains and exits with 0; a second one of them ends
 // the process at once, by that signal. SIGHUP reads the file again; a bad file is reported and changes nothing.
 import type { Command } from 'commander';
-import { checkFiles } from '../config/check-files.ts';
-import type { Config } from '../config/config.ts';
-import { readConfig } from '../config/load.ts';
+import { loadCheckedConfig } from '../config/check-files.ts';
 import { Balancer } from '../control-plane/balancer.ts';
 import { InputError } from '../errors.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
@@ -23,12 +21,12 @@ export function registerRun(program: Command): void {
 }
 
 async function serve(file: string): Promise<void> {
-  const config = readChecked(file);
+  const config = loadCheckedConfig(file, process.env);
   const logger = createLogger({ level: config.log.level, isPretty: process.stdout.isTTY });
   const isTold = whenTold(logger);
   const balancer = await Balancer.start(config, {
     logger,
-    readConfig: () => readChecked(file),
+    readConfig: () => loadCheckedConfig(file, process.env),
   });
   const reload = (): void => {
     balancer.reloadFromSource().catch((error: unknown) => reportRefusal(logger, error));
@@ -40,13 +38,6 @@ async function serve(file: string): Promise<void> {
   await leave(balancer, logger);
   process.off('SIGHUP', reload);
   if (fault !== null) throw fault;
-}
-
-function readChecked(file: string): Config {
-  const { config, lineOf } = readConfig(file, process.env);
-  const problems = checkFiles(config, lineOf);
-  if (problems.length > 0) throw new InputError(file, problems);
-  return config;
 }
 
 // Told by a signal, or by a fault of the primary, which is returned: the workers can still finish what they have.

@@ -3,8 +3,10 @@
 // Rule broken: config/ reads the named file only; which files these are is known nowhere else.
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { Problem } from '../errors.ts';
+import { InputError, type Problem } from '../errors.ts';
 import type { Config } from './config.ts';
+import { readConfig } from './load.ts';
+import type { Environment } from './prepare.ts';
 import { formatPath, type LineOf, type TreePath } from './tree.ts';
 
 interface Report {
@@ -12,6 +14,15 @@ interface Report {
 }
 
 const CERTIFICATE_PATTERN = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** Loads a configuration file as load.ts does, and opens the files it names too.
+ *  @throws InputError with every problem. */
+export function loadCheckedConfig(file: string, environment: Environment): Config {
+  const { config, lineOf } = readConfig(file, environment);
+  const problems = checkFiles(config, lineOf);
+  if (problems.length > 0) throw new InputError(file, problems);
+  return config;
+}
 
 /** Every file that cannot be read or does not hold what it should; empty when all are good. */
 export function checkFiles(config: Config, lineOf: LineOf = () => 0): readonly Problem[] {

@@ -4,14 +4,16 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkFiles } from '../../../src/config/check-files.ts';
 import { loadConfig, readConfig } from '../../../src/config/load.ts';
-import { CERTIFICATE_ONE, CERTIFICATE_TWO } from '../../helpers/certificates.ts';
+import { selfSigned } from '../../helpers/self-signed.ts';
 import { temporaryFolder } from '../../helpers/temporary-folder.ts';
 
+const ONE = selfSigned();
+const TWO = selfSigned();
 const FILES = {
-  'one.pem': `${CERTIFICATE_ONE.cert}${CERTIFICATE_TWO.cert}`,
-  'one.key': CERTIFICATE_ONE.key,
-  'two.key': CERTIFICATE_TWO.key,
-  'broken.pem': CERTIFICATE_ONE.cert.replace('MII', 'XXX'),
+  'one.pem': `${ONE.cert}${TWO.cert}`,
+  'one.key': ONE.key,
+  'two.key': TWO.key,
+  'broken.pem': ONE.cert.replace('MII', 'XXX'),
   'text.pem': 'no certificate\n',
 };
 
