@@ -5,9 +5,10 @@ import type { Logger } from 'pino';
 import { systemClock } from '../clock.ts';
 import type { Config, ListenerConfig, PolicyName } from '../config/config.ts';
 import { InputError } from '../errors.ts';
+import { SeededRandom } from '../random.ts';
 import { allocate } from '../shared-state/layout.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
-import { EjectionKeeper } from './ejection-keeper.ts';
+import { Evaluator } from './evaluator.ts';
 import { UnknownNameError } from './faults.ts';
 import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
 import { type EndpointChange, LiveConfiguration } from './live-configuration.ts';
@@ -15,7 +16,7 @@ import { ListenFailure } from './worker-life.ts';
 import { type DrainResult, WorkerPool } from './worker-pool.ts';
 
 /** How often the primary looks at the shared state: the time a verdict of its may take. */
-const TICK_MS = 200;
+const TICK_MS = 100;
 
 const WORKER_MODULE = new URL('../data-plane/worker.js', import.meta.url);
 
@@ -38,7 +39,7 @@ export class Balancer {
   private readonly options: BalancerOptions;
   private readonly live: LiveConfiguration;
   private readonly pool: WorkerPool;
-  private readonly ejections: EjectionKeeper;
+  private readonly evaluator: Evaluator;
   private ticker: NodeJS.Timeout | null = null;
   private draining: Promise<DrainResult> | null = null;
 
@@ -53,13 +54,20 @@ export class Balancer {
       structure: () => this.live.structure,
       workerModule: options.workerModule ?? WORKER_MODULE,
     });
+    this.evaluator = new Evaluator({
+      state,
+      clock: systemClock,
+      random: new SeededRandom(Date.now()),
+      logger,
+      republish: () => this.live.republish(),
+    });
     this.live = new LiveConfiguration(config, {
       state,
       logger,
       addresses: bound,
+      judge: this.evaluator,
       broadcast: (message) => this.pool.broadcast(message),
     });
-    this.ejections = new EjectionKeeper(state, logger);
     this.addresses = {
       listeners: this.live.current.listeners.map(({ name, address }) => ({
         name,
@@ -131,6 +139,7 @@ export class Balancer {
     const { listeners } = this.live.current;
     allowHeaderBytes(listeners);
     this.ticker = setInterval(() => this.tick(), TICK_MS);
+    this.evaluator.start();
     try {
       await this.pool.start();
     } catch (error) {
@@ -150,13 +159,14 @@ export class Balancer {
   private tick(): void {
     const nowMs = systemClock.nowUs() / 1000;
     this.live.sweep();
-    this.ejections.tick(nowMs, this.live.structure);
+    this.evaluator.tick();
     this.pool.watch(nowMs);
   }
 
   private stopTicking(): void {
     if (this.ticker !== null) clearInterval(this.ticker);
     this.ticker = null;
+    this.evaluator.stop();
   }
 }
 

@@ -14,7 +14,12 @@ import type { PrimaryMessage, Structure } from '../worker-messages.ts';
 import { EpochPublisher } from './epoch-publisher.ts';
 import { LaggingWorkersError, UnknownNameError } from './faults.ts';
 import { type BoundAddresses, withAddresses } from './listen-probe.ts';
-import { buildPublications, buildStructure, type Directories } from './publication.ts';
+import {
+  buildPublications,
+  buildStructure,
+  type Directories,
+  type Weighing,
+} from './publication.ts';
 import { findFixedChanges } from './run-time-changes.ts';
 import {
   createSlotDirectory,
@@ -38,10 +43,17 @@ const STATE_FLAGS: Readonly<Record<EndpointState, number>> = {
   down: FLAG_ADMIN_DOWN,
 };
 
+/** Who judges the endpoints and so has a say in their weights. */
+export interface EndpointJudge extends Weighing {
+  /** These endpoints are about to be published; all have their slots. */
+  sync(config: Config, directories: Directories): void;
+}
+
 export interface LiveConfigurationOptions {
   readonly state: SharedState;
   readonly logger: Logger;
   readonly addresses: BoundAddresses;
+  readonly judge: EndpointJudge;
   readonly broadcast: (message: PrimaryMessage) => void;
 }
 
@@ -56,14 +68,19 @@ export class LiveConfiguration {
   private readonly state: SharedState;
   private readonly logger: Logger;
   private readonly addresses: BoundAddresses;
+  private readonly judge: EndpointJudge;
   private readonly states = new Map<string, EndpointState>();
   private queue: Promise<void> = Promise.resolve();
 
   /** Publishes the first tables. @throws InputError when they do not fit. */
-  constructor(config: Config, { state, logger, addresses, broadcast }: LiveConfigurationOptions) {
+  constructor(
+    config: Config,
+    { state, logger, addresses, judge, broadcast }: LiveConfigurationOptions,
+  ) {
     this.state = state;
     this.logger = logger;
     this.addresses = addresses;
+    this.judge = judge;
     this.directories = {
       slots: createSlotDirectory(state),
       upstreams: createUpstreamDirectory(state),
@@ -134,6 +151,20 @@ export class LiveConfiguration {
     });
   }
 
+  /**
+   * Publishes the configuration in force again, since the judge weighs its endpoints otherwise now.
+   * @returns false when workers lag behind; nothing was published then.
+   */
+  republish(): Promise<boolean> {
+    return this.serially(async () => {
+      if ((await this.publisher.whenAdopted()).length > 0) return false;
+      const publications = buildPublications(this.current, this.directories, this.judge);
+      if (this.publisher.fits(publications)) this.publisher.publish(publications, null);
+      else this.logger.warn('the tables of the new weights do not fit; the older weights stay');
+      return true;
+    });
+  }
+
   /** Frees slots and indices whose owners are gone and have drained. Called a few times a second. */
   sweep(): void {
     const { slots, upstreams } = this.directories;
@@ -201,8 +232,10 @@ export class LiveConfiguration {
       slots.acquire(identity);
       this.applyState(identity);
     }
-    const publications = buildPublications(next, this.directories);
+    this.judge.sync(next, this.directories);
+    const publications = buildPublications(next, this.directories, this.judge);
     if (!this.publisher.fits(publications)) {
+      this.judge.sync(this.current, this.directories);
       this.keepOnly(this.current);
       const found = 'tables larger than their part of shared memory';
       const expected = 'endpoints and policies whose tables fit; a higher capacity gives more room';

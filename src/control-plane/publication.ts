@@ -1,14 +1,13 @@
 // From the configuration in force and the directories to what workers read: the numbers of the tables, and the
 // structure message for what is not a number. Pure; called by the balancer for every publication.
 import type { Config, UpstreamConfig } from '../config/config.ts';
+import { effectiveWeight } from '../health/slow-start.ts';
 import { type TableEndpoint, buildTables } from '../policies/index.ts';
 import { EMPTY_PUBLICATION, type UpstreamPublication } from '../shared-state/table-publisher.ts';
 import type { Structure, StructureEndpoint } from '../worker-messages.ts';
 import type { IndexDirectory } from './index-directory.ts';
 import { endpointIdentity } from './slot-directory.ts';
 
-/** Thousandths in a unit of weight. */
-const WEIGHT_UNIT = 1000;
 /** The zone of a proxy that was not told where it stands. */
 const NO_ZONE = 0;
 
@@ -18,8 +17,20 @@ export interface Directories {
   readonly upstreams: IndexDirectory;
 }
 
+/** What has been found out about endpoints since they were configured, as far as tables show it. */
+export interface Weighing {
+  /** The share of its configured weight that a slot's endpoint has now, > 0. */
+  factorOf(slot: number): number;
+  /** The upstream's backups are picked as if they were primaries. */
+  doBackupsJoin(upstream: string): boolean;
+}
+
 /** The tables of every upstream, by upstream index; indices in no use hold empty tables. */
-export function buildPublications(config: Config, directories: Directories): UpstreamPublication[] {
+export function buildPublications(
+  config: Config,
+  directories: Directories,
+  weighing: Weighing,
+): UpstreamPublication[] {
   const zones = zonesOf(config);
   const publications: UpstreamPublication[] = Array.from(
     { length: directories.upstreams.highWater },
@@ -27,7 +38,7 @@ export function buildPublications(config: Config, directories: Directories): Ups
   );
   for (const upstream of Object.values(config.upstreams)) {
     const index = directories.upstreams.indexOf(upstream.name)!;
-    publications[index] = buildPublication(upstream, directories.slots, zones);
+    publications[index] = buildPublication(upstream, directories.slots, zones, weighing);
   }
   return publications;
 }
@@ -36,16 +47,21 @@ function buildPublication(
   upstream: UpstreamConfig,
   slots: IndexDirectory,
   zones: readonly string[],
+  weighing: Weighing,
 ): UpstreamPublication {
-  const endpoints = upstream.endpoints.map((endpoint): TableEndpoint => ({
-    slot: slots.indexOf(endpointIdentity(upstream.name, endpoint.address.text))!,
-    address: endpoint.address.text,
-    backup: endpoint.backup,
-    weight: endpoint.weight,
-    effectiveWeight: endpoint.weight * WEIGHT_UNIT,
-    cap: endpoint.maxConnections,
-    zone: zones.indexOf(endpoint.zone),
-  }));
+  const doBackupsJoin = weighing.doBackupsJoin(upstream.name);
+  const endpoints = upstream.endpoints.map((endpoint): TableEndpoint => {
+    const slot = slots.indexOf(endpointIdentity(upstream.name, endpoint.address.text))!;
+    return {
+      slot,
+      address: endpoint.address.text,
+      backup: endpoint.backup && !doBackupsJoin,
+      weight: endpoint.weight,
+      effectiveWeight: effectiveWeight(endpoint.weight, weighing.factorOf(slot)),
+      cap: endpoint.maxConnections,
+      zone: zones.indexOf(endpoint.zone),
+    };
+  });
   return buildTables(upstream.policy, upstream, endpoints, NO_ZONE);
 }
 

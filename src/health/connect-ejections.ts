@@ -1,6 +1,6 @@
 // The endpoints of one upstream that workers took out because connections to them failed: when they come back. A
 // worker sets the flag at once and by itself; this judges afterwards how long it stays, and whether too many are
-// out. Called by the ejection keeper (primary) several times a second. It changes nothing itself; whoever calls
+// out. Called by the evaluator (primary) several times a second. It changes nothing itself; whoever calls
 // sets the flags.
 import type { OutlierConfig } from '../config/config.ts';
 import {
@@ -11,7 +11,7 @@ import {
 } from '../shared-state/layout.ts';
 import { EjectionRecord, ejectionLimit } from './ejections.ts';
 
-/** One endpoint as the keeper sees it now. */
+/** One endpoint as the evaluator sees it now. */
 export interface ConnectObservation {
   readonly slot: number;
   /** Another generation is another endpoint: what was known of the slot is forgotten. */

@@ -4,7 +4,7 @@
 import type { UpstreamConfig } from '../config/config.ts';
 
 /** Effective weights are integers in these parts of a configured unit. */
-export const WEIGHT_SCALE = 1000;
+const WEIGHT_SCALE = 1000;
 
 /**
  * The share of its weight an endpoint has some time after it joined: max(minimum, (t / window)^(1 / aggression)).
@@ -20,9 +20,9 @@ export function slowStartFactor(config: UpstreamConfig['slowStart'], elapsedMs: 
 
 /**
  * What policies use as the weight.
- * @param configured 1–1000. @param slowStart (0, 1]. @param dynamic the policy's own factor, 1 when it has none.
+ * @param configured 1–1000. @param factor > 0: slow start's, times the policy's own where it has one.
  * @returns integer thousandths, at least 1: an endpoint that may be picked has some share.
  */
-export function effectiveWeight(configured: number, slowStart: number, dynamic: number): number {
-  return Math.max(1, Math.round(configured * slowStart * dynamic * WEIGHT_SCALE));
+export function effectiveWeight(configured: number, factor: number): number {
+  return Math.max(1, Math.round(configured * factor * WEIGHT_SCALE));
 }

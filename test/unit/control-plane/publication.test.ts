@@ -28,6 +28,8 @@ const config = configFrom({
   },
 });
 
+const asConfigured = { factorOf: () => 1, doBackupsJoin: () => false };
+
 function directories() {
   const state = new SharedState(allocate({ workers: 1, endpoints: 8, upstreams: 3 }));
   const slots = createSlotDirectory(state);
@@ -43,7 +45,7 @@ function directories() {
 
 describe('publication', () => {
   test('lists primaries first, by upstream index, with weights in thousandths', () => {
-    const publications = buildPublications(config, directories());
+    const publications = buildPublications(config, directories(), asConfigured);
     assert.equal(publications.length, 2);
     assert.deepEqual(publications[0], EMPTY_PUBLICATION);
     const api = publications[1]!;

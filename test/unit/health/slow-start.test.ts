@@ -23,8 +23,8 @@ test('no window, no slow start; a clock that stands behind counts as the beginni
 });
 
 test('the effective weight is in thousandths and never 0', () => {
-  assert.equal(effectiveWeight(1, 1, 1), 1000);
-  assert.equal(effectiveWeight(5, 0.1, 1), 500);
-  assert.equal(effectiveWeight(3, 1, 2.5), 7500);
-  assert.equal(effectiveWeight(1, 0.0001, 1), 1);
+  assert.equal(effectiveWeight(1, 1), 1000);
+  assert.equal(effectiveWeight(5, 0.1), 500);
+  assert.equal(effectiveWeight(3, 2.5), 7500);
+  assert.equal(effectiveWeight(1, 0.0001), 1);
 });
