@@ -98,6 +98,18 @@ export const EXCHANGE_ERRORS = {
     header: 'circuit-open',
     message: 'the circuit breaker is open',
   },
+  'pending-overflow': {
+    status: 503,
+    source: 'upstream',
+    header: 'circuit-open',
+    message: 'too many requests wait for an endpoint',
+  },
+  'pending-timeout': {
+    status: 503,
+    source: 'upstream',
+    header: 'no-endpoint',
+    message: 'no endpoint had room in time',
+  },
   draining: {
     status: 503,
     source: 'internal',

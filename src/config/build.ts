@@ -175,7 +175,7 @@ function buildUpstream(parsed: ParsedUpstream, name: string, folder: string): Up
       successRate: outlier.successRate,
       latency: outlier.latency,
     },
-    circuitBreaker: parsed.circuitBreaker,
+    circuitBreaker: buildCircuitBreaker(parsed.circuitBreaker),
     panicThreshold: parsed.panicThreshold,
     slowStart: {
       windowMs: slowStart.window,
@@ -183,6 +183,19 @@ function buildUpstream(parsed: ParsedUpstream, name: string, folder: string): Up
       minimum: slowStart.minimum,
     },
     sticky: sticky.cookie === undefined ? null : { cookie: sticky.cookie, ttlMs: sticky.ttl },
+  };
+}
+
+function buildCircuitBreaker(
+  parsed: ParsedUpstream['circuitBreaker'],
+): UpstreamConfig['circuitBreaker'] {
+  return {
+    maxConnections: parsed.maxConnections,
+    maxPending: parsed.maxPending,
+    pendingTimeoutMs: parsed.pendingTimeout,
+    maxRequests: parsed.maxRequests,
+    maxRetries: parsed.maxRetries,
+    failureThreshold: parsed.failureThreshold,
   };
 }
 

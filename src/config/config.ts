@@ -219,6 +219,8 @@ export interface UpstreamConfig {
     readonly maxConnections: number;
     readonly maxPending: number;
     readonly maxRequests: number;
+    /** Longest wait for an endpoint when all are at their cap. */
+    readonly pendingTimeoutMs: number;
     readonly maxRetries: number;
     readonly failureThreshold: number;
   };

@@ -114,7 +114,12 @@ export const outlier = section({
 /** Limits of one upstream over all workers. */
 export const circuitBreaker = section({
   maxConnections: option(integer(1), 1024, 'Most connections to the upstream over all workers.'),
-  maxPending: option(integer(0), 1024, 'Most requests waiting for a connection or an endpoint.'),
+  maxPending: option(
+    integer(0, 4096),
+    1024,
+    'Most requests waiting, over all workers, while every endpoint is at its maxConnections; 0 = none waits.',
+  ),
+  pendingTimeout: option(duration('1ms', '1h'), '10s', 'Longest such wait; then 503.'),
   maxRequests: option(integer(1), 1024, 'Most requests in flight over all workers.'),
   maxRetries: option(integer(0), 3, 'Most retries in flight over all workers.'),
   failureThreshold: option(

@@ -7,6 +7,7 @@ import type { Config, ListenerConfig, PolicyName } from '../config/config.ts';
 import { InputError } from '../errors.ts';
 import { SeededRandom } from '../random.ts';
 import { allocate } from '../shared-state/layout.ts';
+import { nudgePending } from '../shared-state/pending-cells.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
 import { Evaluator } from './evaluator.ts';
 import { UnknownNameError } from './faults.ts';
@@ -37,6 +38,7 @@ export class Balancer {
   readonly addresses: BalancerAddresses;
   private readonly logger: Logger;
   private readonly options: BalancerOptions;
+  private readonly state: SharedState;
   private readonly live: LiveConfiguration;
   private readonly pool: WorkerPool;
   private readonly evaluator: Evaluator;
@@ -48,6 +50,7 @@ export class Balancer {
     this.logger = logger;
     this.options = options;
     const state = new SharedState(allocate({ workers: config.workers, ...config.capacity }));
+    this.state = state;
     this.pool = new WorkerPool({
       state,
       logger,
@@ -160,6 +163,8 @@ export class Balancer {
     const nowMs = systemClock.nowUs() / 1000;
     this.live.sweep();
     this.evaluator.tick();
+    // Restored endpoints, raised caps and new tables give room without a release that would tell.
+    nudgePending(this.state);
     this.pool.watch(nowMs);
   }
 

@@ -3,6 +3,7 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import { reclaimStripe } from '../shared-state/accounting.ts';
+import { nudgePending } from '../shared-state/pending-cells.ts';
 import {
   WORKER_STATE_FAILED,
   WORKER_STATE_STARTING,
@@ -157,6 +158,7 @@ export class WorkerLife {
     const hasFailed = error !== null || !this.isStopping;
     setWorkerState(state, worker, hasFailed ? WORKER_STATE_FAILED : WORKER_STATE_STOPPED);
     const freed = reclaimStripe(state, worker);
+    nudgePending(state);
     this.closePort();
     this.starting?.reject(error ?? new Error('the worker ended before it was ready'));
     this.starting = null;

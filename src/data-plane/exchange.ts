@@ -3,11 +3,13 @@
 // Runs on a worker thread. Exchanges are pooled by their listener: reset by start(), free again after settle().
 //
 //   start ► attempt ► (engine) onHead ► onBody… ► onEnd ► settle
-//              ▲  └─ onError / 502–504 ─ retry? ─┘      └─ every other way out ends in settle, too
+//            ▲ │ └─ onError / 502–504 ─ retry? ─┘      └─ every other way out ends in settle, too
+//            │ └ all endpoints full: wait ► onGrant
+//            └──────────────────────────────┘
 import type { Route } from './router.ts';
 import { rewriteTarget } from './router.ts';
 import { type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
-import { NO_ENDPOINT, pickEndpoint } from '../policies/index.ts';
+import { ENDPOINTS_FULL, NO_ENDPOINT, pickEndpoint } from '../policies/index.ts';
 import {
   COUNTER_CONNECT_FAILURES,
   COUNTER_FAILURES,
@@ -19,6 +21,8 @@ import {
 } from '../shared-state/layout.ts';
 import { timeWordOf } from '../shared-state/decaying.ts';
 import { OUTCOME_TIMEOUT, recordOutcome } from '../shared-state/outcome.ts';
+import type { PendingRequest } from '../shared-state/pending-list.ts';
+import { PENDING_REFUSED, PENDING_WAITS } from '../shared-state/pending-queue.ts';
 import { recordConnectFailure, recordConnected, recordStatus } from '../shared-state/slot-words.ts';
 import { PickRequest } from '../shared-state/upstream-table.ts';
 import { BODY_ABSENT, BODY_UNSIZED, type Downstream } from './downstream.ts';
@@ -42,7 +46,7 @@ const NO_SLOT = -1;
 /** Backoffs a retry waits for room in the budget: some 2 s with the default backoff. */
 const RETRY_WAITS_MAX = 16;
 
-export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
+export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, PendingRequest {
   // What is sent on; read by the engine during dispatch.
   method = '';
   target = '';
@@ -53,10 +57,15 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
   wheelPrevious: Timed | null = null;
   wheelNext: Timed | null = null;
   wheelDeadlineMs = 0;
+  // Pending queue.
+  readonly pickRequest: PickRequest = new PickRequest();
+  pendingUpstream = -1;
+  pendingTicket = 0;
+  pendingPrevious: PendingRequest | null = null;
+  pendingNext: PendingRequest | null = null;
 
   private readonly context: WorkerContext;
   private readonly downstream: Downstream;
-  private readonly pickRequest: PickRequest = new PickRequest();
   private readonly replay: ReplayBuffer = new ReplayBuffer();
   private route: Route | null = null;
   private upstream: WorkerUpstream | null = null;
@@ -64,6 +73,8 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
   private slot = NO_SLOT;
   private attemptCount = 0;
   private attemptStartUs = 0;
+  /** Timer wheel's time at which the whole exchange must be over; 0 = never. */
+  private deadlineMs = 0;
   /** When the latest pick was made. */
   private pickUs = 0;
   private retryTimer: NodeJS.Timeout | null = null;
@@ -115,8 +126,12 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
       this.upstream = null;
       return this.fail('circuit-open');
     }
-    const deadlineMs = route.config.timeouts.requestMs;
-    if (deadlineMs > 0) context.wheel.arm(this, deadlineMs);
+    const requestMs = route.config.timeouts.requestMs;
+    this.deadlineMs = 0;
+    if (requestMs > 0) {
+      this.deadlineMs = context.wheel.nowMs + requestMs;
+      context.wheel.arm(this, requestMs);
+    }
     this.attempt();
   }
 
@@ -160,16 +175,53 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
   // ── attempts ──
 
   private attempt(): void {
-    const context = this.context;
+    this.proceed(this.seek());
+  }
+
+  /** @returns a slot with a place reserved, NO_ENDPOINT, PENDING_WAITS or PENDING_REFUSED. */
+  private seek(): number {
+    const { pending } = this.context;
     const upstream = this.upstream!;
-    const index = this.pick(upstream);
-    if (index < 0) {
-      if (this.attemptCount === 0) {
-        context.counters.addUpstream(upstream.index, COUNTER_NO_ENDPOINT, 1);
-      }
-      return this.fail(this.attemptCount === 0 ? 'no-endpoint' : this.lastError);
+    // Whoever waits already comes first, also where there is room.
+    if (!pending.hasWaiting(upstream.index)) {
+      const index = this.pick(upstream);
+      if (index >= 0) return upstream.table.slotAt(index);
+      if (index !== ENDPOINTS_FULL) return NO_ENDPOINT;
     }
-    this.dispatchTo(upstream.table.slotAt(index));
+    return pending.enqueue(upstream.index, this, upstream.config.circuitBreaker.maxPending);
+  }
+
+  /** @param found as seek() or onGrant() say. */
+  private proceed(found: number): void {
+    if (found >= 0) return this.dispatchTo(found);
+    if (found === PENDING_WAITS) return this.limitWait();
+    if (this.attemptCount === 0) {
+      const upstream = this.upstream!.index;
+      this.context.counters.addUpstream(upstream, COUNTER_NO_ENDPOINT, 1);
+      return this.fail(found === PENDING_REFUSED ? 'pending-overflow' : 'no-endpoint');
+    }
+    // Nobody else is left. A reset is often an idle connection that the endpoint had just closed: the same
+    // endpoint may have a second chance, once.
+    if (found === NO_ENDPOINT && this.lastError === 'reset' && this.pickRequest.triedCount > 0) {
+      this.pickRequest.forgetTried();
+      return this.proceed(this.seek());
+    }
+    this.fail(this.lastError);
+  }
+
+  private limitWait(): void {
+    const { wheel } = this.context;
+    const waitMs = this.upstream!.config.circuitBreaker.pendingTimeoutMs;
+    if (this.deadlineMs === 0 || wheel.nowMs + waitMs < this.deadlineMs) wheel.arm(this, waitMs);
+  }
+
+  /** The wait is over: a place on `slot` is reserved, or there is NO_ENDPOINT to wait for. */
+  onGrant(slot: number): void {
+    const { wheel, clock } = this.context;
+    if (this.deadlineMs === 0) wheel.disarm(this);
+    else wheel.arm(this, Math.max(0, this.deadlineMs - wheel.nowMs));
+    this.pickUs = clock.nowUs();
+    this.proceed(slot);
   }
 
   /** @returns as pickEndpoint. */
@@ -179,17 +231,22 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
     return pickEndpoint(upstream.table, this.pickRequest, this.context.random);
   }
 
-  /** The place on `slot` is reserved by the latest pick. */
+  /** The place on `slot` is reserved. */
   private dispatchTo(slot: number): void {
     const context = this.context;
-    const upstream = this.upstream!;
+    const endpoint = context.endpointAt(slot);
+    if (endpoint === undefined) {
+      // Chosen by a worker that already reads a newer structure; this one chooses among those it knows.
+      context.releaseEndpoint(this.upstream!.index, slot);
+      return this.proceed(this.seek());
+    }
     this.slot = slot;
     this.attemptCount++;
     this.isSent = false;
     this.isFailedStatus = false;
     this.attemptStartUs = this.pickUs;
     context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
-    const call = upstream.endpoints[slot]!.connections.dispatch(this, this);
+    const call = endpoint.connections.dispatch(this, this);
     this.call = call;
     if (this.bodyLength === BODY_NONE || this.bodyLength === 0) return;
     this.replay.replayTo(call);
@@ -268,6 +325,7 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
 
   onTimeout(): void {
     if (!this.isActive) return;
+    if (this.pendingUpstream >= 0) return this.fail('pending-timeout');
     this.dropCall();
     if (!this.isResponseBegun) {
       if (this.slot !== NO_SLOT) this.recordOutcome(OUTCOME_TIMEOUT);
@@ -311,7 +369,7 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
    * there to spread them, not to fail them.
    */
   private retry(code: UpstreamErrorCode): void {
-    if (this.attemptCount === 1 && this.takeRetry()) return this.attemptAgain(code);
+    if (this.attemptCount === 1 && this.takeRetry()) return this.attemptAgain();
     this.retryAfterBackoff(code, 0);
   }
 
@@ -322,24 +380,14 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
     this.retryTimer = setTimeout(() => {
       this.retryTimer = null;
       if (!this.isActive) return;
-      if (this.takeRetry()) this.attemptAgain(code);
+      if (this.takeRetry()) this.attemptAgain();
       else this.retryAfterBackoff(code, waits + 1);
     }, this.context.random.next() * ceilingMs);
   }
 
-  private attemptAgain(code: UpstreamErrorCode): void {
+  private attemptAgain(): void {
     this.context.counters.addUpstream(this.upstream!.index, COUNTER_RETRIES, 1);
-    const upstream = this.upstream!;
-    const index = this.pick(upstream);
-    if (index >= 0) return this.dispatchTo(upstream.table.slotAt(index));
-    // Nobody else is left. A reset is often an idle connection that the endpoint had just closed: the same
-    // endpoint may have a second chance, once.
-    if (index === NO_ENDPOINT && code === 'reset' && this.pickRequest.triedCount > 0) {
-      this.pickRequest.forgetTried();
-      const again = this.pick(upstream);
-      if (again >= 0) return this.dispatchTo(upstream.table.slotAt(again));
-    }
-    this.fail(code);
+    this.attempt();
   }
 
   /** A 502–504 answer is retried only if somebody else can be asked; otherwise it is the answer. */
@@ -351,13 +399,13 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
     if (index < 0) return false;
     const next = upstream.table.slotAt(index);
     if (!this.takeRetry()) {
-      this.context.accounting.releaseEndpoint(next);
+      this.context.releaseEndpoint(upstream.index, next);
       return false;
     }
     this.context.counters.addUpstream(upstream.index, COUNTER_RETRIES, 1);
     this.dropCall();
     this.context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
-    this.context.accounting.releaseEndpoint(this.slot);
+    this.context.releaseEndpoint(upstream.index, this.slot);
     this.dispatchTo(next);
     return true;
   }
@@ -380,33 +428,33 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed {
   /** Gives the attempt's endpoint back and remembers not to try it again. */
   private releaseAttempt(): void {
     if (this.slot === NO_SLOT) return;
-    this.pickRequest.addTried(this.slot);
-    this.context.accounting.releaseEndpoint(this.slot);
+    const slot = this.slot;
     this.slot = NO_SLOT;
+    this.pickRequest.addTried(slot);
+    this.context.releaseEndpoint(this.upstream!.index, slot);
   }
 
   /** The single end: gives back all that is held. Calling it again does nothing. */
   private settle(): void {
     if (!this.isActive) return;
     this.isActive = false;
-    const context = this.context;
-    if (this.slot !== NO_SLOT) {
-      if (this.isFailedStatus) context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
-      context.accounting.releaseEndpoint(this.slot);
-      this.slot = NO_SLOT;
-    }
-    const upstream = this.upstream;
-    if (upstream !== null) {
-      if (this.isRetrying) context.accounting.releaseRetry(upstream.index);
-      context.accounting.releaseRequest(upstream.index);
-      this.upstream = null;
-    }
+    const { context, slot, upstream } = this;
+    this.slot = NO_SLOT;
+    this.upstream = null;
     if (this.retryTimer !== null) {
       clearTimeout(this.retryTimer);
       this.retryTimer = null;
     }
     context.wheel.disarm(this);
     this.replay.reset();
+    if (upstream === null) return;
+    if (this.isRetrying) context.accounting.releaseRetry(upstream.index);
+    context.accounting.releaseRequest(upstream.index);
+    if (this.pendingUpstream >= 0) context.pending.cancel(this);
+    if (slot === NO_SLOT) return;
+    if (this.isFailedStatus) context.counters.addEndpoint(slot, COUNTER_FAILURES, 1);
+    // Last: the place may go to a waiting exchange, which starts on it at once.
+    context.releaseEndpoint(upstream.index, slot);
   }
 
   private pauseRequest(): void {

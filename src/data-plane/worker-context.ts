@@ -3,10 +3,14 @@
 import { type Clock, systemClock } from '../clock.ts';
 import type { UpstreamConfig } from '../config/config.ts';
 import type { Random } from '../random.ts';
+import { pickEndpoint } from '../policies/index.ts';
 import { Accounting } from '../shared-state/accounting.ts';
 import { Counters } from '../shared-state/counters.ts';
+import { timeWordOf } from '../shared-state/decaying.ts';
+import { Doorbell } from '../shared-state/doorbell.ts';
 import { EpochReader } from '../shared-state/epoch.ts';
 import { HistogramRecorder } from '../shared-state/histograms.ts';
+import { PendingQueue } from '../shared-state/pending-queue.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
 import { UpstreamTable } from '../shared-state/upstream-table.ts';
 import { addWorkerActive } from '../shared-state/worker-table.ts';
@@ -29,6 +33,8 @@ export class WorkerContext {
   readonly random: Random;
   readonly wheel: TimerWheel;
   readonly heads: LateHeads = new LateHeads();
+  /** Requests that wait for an endpoint to have room. */
+  readonly pending: PendingQueue;
   router: Router;
   /** Requests this worker is answering. */
   activeCount = 0;
@@ -36,8 +42,9 @@ export class WorkerContext {
   private readonly tables: UpstreamTable[] = [];
   private readonly epochs: EpochReader;
   private readonly engines: Engines;
+  private readonly doorbell: Doorbell;
   /** The structure that belongs to a published epoch and is not adopted yet. */
-  private pending: Structure | null;
+  private learned: Structure | null;
   private upstreams: Map<string, WorkerUpstream> = new Map();
   private endpoints: (WorkerEndpoint | undefined)[] = [];
 
@@ -55,13 +62,28 @@ export class WorkerContext {
     }
     this.epochs = new EpochReader(this.state, start.worker, this.tables);
     this.router = new Router([]);
-    this.pending = start.structure;
+    this.learned = start.structure;
     this.epochs.learnStructure(start.structure.epoch);
+    this.pending = new PendingQueue(
+      this.state,
+      start.worker,
+      this.accounting,
+      this.tables,
+      (table, request) => {
+        request.nowMs = timeWordOf(this.clock.nowUs());
+        return pickEndpoint(table, request, random);
+      },
+    );
+    this.doorbell = new Doorbell(this.state, start.worker, () => {
+      this.adoptIfStale();
+      this.pending.onBell();
+    });
+    this.doorbell.listen();
   }
 
   /** A new structure was announced; it is adopted with its epoch. */
   learn(structure: Structure): void {
-    this.pending = structure;
+    this.learned = structure;
     this.epochs.learnStructure(structure.epoch);
     this.adopt();
   }
@@ -69,9 +91,9 @@ export class WorkerContext {
   /** Reads the newest bank and, when it came with a structure, changes over to it in the same turn. */
   adopt(): void {
     if (!this.epochs.adopt()) return;
-    const structure = this.pending;
+    const structure = this.learned;
     if (structure === null) return;
-    this.pending = null;
+    this.learned = null;
     this.applyStructure(structure);
   }
 
@@ -109,6 +131,20 @@ export class WorkerContext {
     return this.upstreams.get(chosen.upstream)!;
   }
 
+  /**
+   * What this worker has of an endpoint.
+   * @returns undefined for an endpoint of a structure that is not known here yet, or not any more.
+   */
+  endpointAt(slot: number): WorkerEndpoint | undefined {
+    return this.endpoints[slot];
+  }
+
+  /** Gives a place on an endpoint back; the longest waiting request of the upstream has it next. */
+  releaseEndpoint(upstream: number, slot: number): void {
+    this.accounting.releaseEndpoint(slot);
+    this.pending.moveOn(upstream);
+  }
+
   /** Connections open to endpoints now. */
   get connectionCount(): number {
     let count = 0;
@@ -118,6 +154,8 @@ export class WorkerContext {
 
   /** Counts nothing from now on and lets go of all connections. */
   close(): void {
+    this.doorbell.close();
+    this.pending.retire();
     this.accounting.retire();
     for (const endpoint of this.endpoints) endpoint?.connections.close();
     this.endpoints = [];

@@ -5,7 +5,7 @@ import type { PickRequest } from './upstream-table.ts';
 /** A request that can wait. The pending* fields belong to the queue from enqueue() to onGrant() or cancel(). */
 export interface PendingRequest {
   /** What the policy needs to know; must not change while the request waits. */
-  readonly pick: PickRequest;
+  readonly pickRequest: PickRequest;
   /** Upstream index, -1 while not waiting. */
   pendingUpstream: number;
   pendingTicket: number;

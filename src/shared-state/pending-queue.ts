@@ -183,7 +183,7 @@ export class PendingQueue {
           continue;
         }
         Atomics.compareExchange(this.live, tailIndex, ticket, (ticket + 1) | 0);
-        this.describe(base, request.pick);
+        this.describe(base, request.pickRequest);
         request.pendingTicket = ticket;
         // Not a plain store: were this worker thought dead, the cell would be another's by now.
         const waits = cellWord(CELL_WAITING, this.worker, lap);
@@ -294,7 +294,7 @@ export class PendingQueue {
       const index = cellBase(upstream, request.pendingTicket) + CELL_STATE;
       if (cellStateOf(Atomics.load(this.cells, index)) === CELL_GRANTED) return request;
       // Nobody behind it is granted before it, unless it only waits for endpoints it has not tried.
-      if (request.pick.triedCount === 0) return null;
+      if (request.pickRequest.triedCount === 0) return null;
     }
     return null;
   }

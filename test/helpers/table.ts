@@ -116,6 +116,7 @@ export class TestUpstream {
       circuitBreaker: {
         maxConnections: 0,
         maxPending: 0,
+        pendingTimeoutMs: 0,
         maxRequests: 0,
         maxRetries: 0,
         failureThreshold: 1,

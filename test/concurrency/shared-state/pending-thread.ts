@@ -56,7 +56,7 @@ let waitMsMax = 0;
 let lastTicket = -1;
 
 class Client implements PendingRequest {
-  readonly pick: PickRequest = new PickRequest();
+  readonly pickRequest: PickRequest = new PickRequest();
   pendingUpstream = -1;
   pendingTicket = 0;
   pendingPrevious: PendingRequest | null = null;
@@ -70,7 +70,7 @@ class Client implements PendingRequest {
       return;
     }
     if (!queue.hasWaiting(0)) {
-      const index = pickEndpoint(table, this.pick, random);
+      const index = pickEndpoint(table, this.pickRequest, random);
       if (index >= 0) return this.use(table.slotAt(index));
     }
     this.sinceMs = performance.now();

@@ -47,7 +47,7 @@ const DEPTH_MAX = 3;
 class Death extends Error {}
 
 class Request implements PendingRequest {
-  readonly pick: PickRequest = new PickRequest();
+  readonly pickRequest: PickRequest = new PickRequest();
   pendingUpstream = -1;
   pendingTicket = 0;
   pendingPrevious: PendingRequest | null = null;
@@ -94,10 +94,10 @@ class Actor {
 
   arrive(): void {
     const request = new Request(this);
-    if (this.world.random.next() < 0.2) request.pick.addTried(0);
+    if (this.world.random.next() < 0.2) request.pickRequest.addTried(0);
     const { table } = this.view;
     if (!this.queue.hasWaiting(0)) {
-      const index = pickEndpoint(table, request.pick, this.world.random);
+      const index = pickEndpoint(table, request.pickRequest, this.world.random);
       if (index >= 0) {
         this.leases.push(table.slotAt(index));
         return;
@@ -117,7 +117,7 @@ class Actor {
 
   granted(request: Request, slot: number): void {
     assert.notEqual(slot, NO_ENDPOINT);
-    assert.ok(!request.pick.hasTried(slot), 'a tried endpoint is not granted');
+    assert.ok(!request.pickRequest.hasTried(slot), 'a tried endpoint is not granted');
     this.waiting = this.waiting.filter((other) => other !== request);
     this.leases.push(slot);
   }
@@ -299,7 +299,7 @@ class World {
     for (const actor of this.actors) {
       for (const request of actor.waiting) {
         for (const [slot, cap] of CAPS.entries()) {
-          if (request.pick.hasTried(slot)) continue;
+          if (request.pickRequest.hasTried(slot)) continue;
           const active = this.state.slots[slot * SLOT_WORDS + SLOT_ACTIVE]!;
           assert.equal(active, cap, `ticket ${request.pendingTicket} waits, slot ${slot} is free`);
         }
