@@ -22,7 +22,7 @@ export const consistentHash: Policy = {
 
   pick(table: UpstreamTable, request: PickRequest, tier: number): number {
     const points = table.ringLength(tier) >>> 1;
-    const place = points === 0 ? 0 : placeOf(table, tier, points, request.keyHash);
+    const place = points === 0 ? 0 : placeOf(table, tier, points, request.keyHash >>> 0);
     return pickByWalk(table, request, tier, points, points, place, 1);
   },
 
@@ -30,7 +30,7 @@ export const consistentHash: Policy = {
   score(table: UpstreamTable, request: PickRequest, tier: number, index: number): number {
     const points = table.ringLength(tier) >>> 1;
     if (points === 0) return Infinity;
-    const place = placeOf(table, tier, points, request.keyHash);
+    const place = placeOf(table, tier, points, request.keyHash >>> 0);
     for (let step = 0; step < points; step++) {
       if (table.ringAt(tier, points + ((place + step) % points)) === index) return step;
     }

@@ -2,7 +2,7 @@
 // endpoint. Two ways to make points: ours, and ketama as nginx does it. Called by build-tables.ts on the primary.
 //
 // A ring of n points is 2n words: the points as unsigned 32-bit numbers in ascending order, then their owners.
-import { CRC_START, crcByte, crcEnd, crcString, hashKey } from './key-hash.ts';
+import { CRC_START, crcByte, crcEnd, crcString, hashKey, mix32 } from './key-hash.ts';
 
 /** An endpoint as hash tables see it: the configured weight, so that a slow start moves no point. */
 export interface HashedEndpoint {
@@ -60,10 +60,13 @@ export function buildHashRing(
   return ring;
 }
 
-/** The i-th point of an endpoint is the CRC-32 of `ADDRESS-i`. */
+/**
+ * The i-th point of an endpoint is the CRC-32 of `ADDRESS-i`, mixed: CRCs of texts that differ in a digit lie in
+ * patterns, and unmixed points gave one of ten neighbouring addresses 12 to 20 % of the keys (docs/policies.md).
+ */
 function addPoints(points: Point[], owner: HashedEndpoint, count: number): void {
   for (let replica = 0; replica < count; replica++) {
-    points.push({ hash: hashKey(`${owner.address}-${replica}`), owner });
+    points.push({ hash: mix32(hashKey(`${owner.address}-${replica}`)), owner });
   }
 }
 

@@ -65,7 +65,9 @@ export function pickByWalk(
     }
     if (!isAnyPassed) break;
   }
-  return count === 0 ? NO_ENDPOINT : pickFrom(table, request, tier, request.keyHash % count);
+  return count === 0
+    ? NO_ENDPOINT
+    : pickFrom(table, request, tier, (request.keyHash >>> 0) % count);
 }
 
 /** In slow start an endpoint takes the share of its keys that its weight has reached: always the same ones. */

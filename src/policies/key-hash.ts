@@ -50,9 +50,12 @@ export function crcEnd(crc: number): number {
   return (crc ^ -1) >>> 0;
 }
 
-/** Hash of a request's key: CRC-32 of its UTF-8 bytes, unsigned. PickRequest.keyHash. Never allocates. */
+/**
+ * Hash of a request's key: CRC-32 of its UTF-8 bytes, for PickRequest.keyHash. Never allocates.
+ * @returns 32 bits as a signed number, which unlike an unsigned one always fits a machine word of V8.
+ */
 export function hashKey(key: string): number {
-  return crcEnd(crcString(CRC_START, key));
+  return crcString(CRC_START, key) ^ -1;
 }
 
 /** Mixes all bits of a hash into all others, where a CRC's regularities would show. Unsigned. Source: MurmurHash3, fmix32. */

@@ -54,11 +54,9 @@ export function pickLeastOfAll(
     let equalWeights = 0;
     let isAnyFull = false;
     for (let index = from; index < from + count; index++) {
-      if (!table.isCandidate(index, request)) continue;
-      const active = table.activeAt(index);
-      const cap = table.capAt(index);
-      if (cap > 0 && active >= cap) {
-        isAnyFull = true;
+      const active = table.pickableActive(index, request);
+      if (active < 0) {
+        if (active === ENDPOINTS_FULL) isAnyFull = true;
         continue;
       }
       const value = score(table, index, active, request);
@@ -103,10 +101,9 @@ export function pickLeastOfDrawn(
     let found = 0;
     for (let draw = 0; draw < wanted * DRAWS_PER_SAMPLE && found < wanted; draw++) {
       const index = drawByWeight(table, tier, random);
-      if (wasDrawn(index, found) || !table.isCandidate(index, request)) continue;
-      const active = table.activeAt(index);
-      const cap = table.capAt(index);
-      if (cap > 0 && active >= cap) continue;
+      if (wasDrawn(index, found)) continue;
+      const active = table.pickableActive(index, request);
+      if (active < 0) continue;
       drawn[found++] = index;
       const value = score(table, index, active, request);
       if (best < 0 || value < bestScore) {

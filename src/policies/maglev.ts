@@ -23,8 +23,8 @@ export const maglev: Policy = {
   pick(table: UpstreamTable, request: PickRequest, tier: number): number {
     const size = table.ringLength(tier);
     if (size === 0) return NO_ENDPOINT;
-    const { keyHash } = request;
-    return pickByWalk(table, request, tier, 0, size, keyHash % size, strideOf(keyHash, size));
+    const stride = strideOf(request.keyHash, size);
+    return pickByWalk(table, request, tier, 0, size, (request.keyHash >>> 0) % size, stride);
   },
 
   /** Places asked before the endpoint. */
@@ -32,7 +32,7 @@ export const maglev: Policy = {
     const size = table.ringLength(tier);
     const stride = size === 0 ? 0 : strideOf(request.keyHash, size);
     for (let step = 0; step < size; step++) {
-      if (table.ringAt(tier, ((request.keyHash % size) + step * stride) % size) === index)
+      if (table.ringAt(tier, (((request.keyHash >>> 0) % size) + step * stride) % size) === index)
         return step;
     }
     return Infinity;

@@ -1,5 +1,6 @@
 // Values that fade with time, for the scores of policies: an endpoint's smoothed response time and its recent
-// picks. All workers write them; a value is a float32 in an Int32 word, swapped whole. Times are passed in.
+// picks. All workers write them; a value is a float32 in an Int32 word, swapped whole. Scores read it plainly, as
+// upstream-table.ts says. Times are passed in.
 // Called by outcome.ts when an attempt ends and by policies through their table when one is picked.
 import {
   SLOT_EWMA_AT_MS,
@@ -39,6 +40,14 @@ function bitsOf(value: number): number {
   return bitsView[0]!;
 }
 
+/** Below this e^−x is 1 − x + x²/2 to a millionth, at a quarter of the cost: the scores of a busy upstream are young. */
+const SMALL_EXPONENT = 0.02;
+
+/** e^−x. @param exponent x ≥ 0. */
+function fading(exponent: number): number {
+  return exponent < SMALL_EXPONENT ? 1 - exponent + (exponent * exponent) / 2 : Math.exp(-exponent);
+}
+
 /**
  * Takes a response time into the smoothed one. A slower one counts in full at once; a faster one by the time
  * since the last: `value × e^(−age/decay) + sample × (1 − e^(−age/decay))`. Source: Finagle, PeakEwma.
@@ -61,7 +70,7 @@ export function updatePeakEwma(
     let next = sample;
     if (bits !== 0 && sample < value) {
       if (!mayLower) return;
-      const kept = Math.exp(-elapsedMs(atMs, nowMs) / PEAK_EWMA_DECAY_MS);
+      const kept = fading(elapsedMs(atMs, nowMs) / PEAK_EWMA_DECAY_MS);
       next = value * kept + sample * (1 - kept);
     }
     if (Atomics.compareExchange(slots, word, bits, bitsOf(next)) === bits) {
@@ -71,12 +80,20 @@ export function updatePeakEwma(
   }
 }
 
-/** The smoothed response time in µs, faded since its last sample so that a slow endpoint is tried again; 0 = no sample. */
-export function readPeakEwma(slots: Int32Array, slot: number, nowMs: number): number {
-  const bits = Atomics.load(slots, slot * SLOT_WORDS + SLOT_EWMA_US);
-  if (bits === 0) return 0;
-  const age = elapsedMs(Atomics.load(slots, slot * SLOT_WORDS + SLOT_EWMA_AT_MS), nowMs);
-  return age === 0 ? floatOf(bits) : floatOf(bits) * Math.exp(-age / PEAK_EWMA_DECAY_MS);
+/**
+ * The smoothed response time in µs, faded since its last sample so that a slow endpoint is tried again; 0 = no sample.
+ * @param floats SharedState.slotFloats.
+ */
+export function readPeakEwma(
+  slots: Int32Array,
+  floats: Float32Array,
+  slot: number,
+  nowMs: number,
+): number {
+  const value = floats[slot * SLOT_WORDS + SLOT_EWMA_US]!;
+  if (value === 0) return 0;
+  const age = elapsedMs(slots[slot * SLOT_WORDS + SLOT_EWMA_AT_MS]!, nowMs);
+  return value * fading(age / PEAK_EWMA_DECAY_MS);
 }
 
 /** Counts one pick. @param halfLifeMs > 0. */
@@ -90,7 +107,7 @@ export function addRecentPick(
   for (let attempt = 0; attempt < UPDATE_ATTEMPTS_MAX; attempt++) {
     const atMs = Atomics.load(slots, slot * SLOT_WORDS + SLOT_RECENT_AT_MS);
     const bits = Atomics.load(slots, word);
-    const next = floatOf(bits) * 2 ** (-elapsedMs(atMs, nowMs) / halfLifeMs) + 1;
+    const next = floatOf(bits) * fading((Math.LN2 * elapsedMs(atMs, nowMs)) / halfLifeMs) + 1;
     if (Atomics.compareExchange(slots, word, bits, bitsOf(next)) === bits) {
       Atomics.store(slots, slot * SLOT_WORDS + SLOT_RECENT_AT_MS, nowMs);
       return;
@@ -98,15 +115,16 @@ export function addRecentPick(
   }
 }
 
-/** Recent picks, each worth 2^(−age/halfLife). */
+/** Recent picks, each worth 2^(−age/halfLife). @param floats SharedState.slotFloats. */
 export function readRecentPicks(
   slots: Int32Array,
+  floats: Float32Array,
   slot: number,
   nowMs: number,
   halfLifeMs: number,
 ): number {
-  const bits = Atomics.load(slots, slot * SLOT_WORDS + SLOT_RECENT);
-  if (bits === 0) return 0;
-  const age = elapsedMs(Atomics.load(slots, slot * SLOT_WORDS + SLOT_RECENT_AT_MS), nowMs);
-  return floatOf(bits) * 2 ** (-age / halfLifeMs);
+  const value = floats[slot * SLOT_WORDS + SLOT_RECENT]!;
+  if (value === 0) return 0;
+  const age = elapsedMs(slots[slot * SLOT_WORDS + SLOT_RECENT_AT_MS]!, nowMs);
+  return value * fading((Math.LN2 * age) / halfLifeMs);
 }

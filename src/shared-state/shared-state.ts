@@ -16,6 +16,8 @@ export class SharedState {
   readonly banks: readonly [Int32Array, Int32Array];
   /** endpoints × SLOT_WORDS */
   readonly slots: Int32Array;
+  /** The same words, for those that hold the bits of a float32. */
+  readonly slotFloats: Float32Array;
   /** upstreams × LIVE_WORDS */
   readonly upstreams: Int32Array;
   /** upstreams × PENDING_CELLS × CELL_WORDS */
@@ -45,6 +47,7 @@ export class SharedState {
     this.control = new Int32Array(buffers.control);
     this.banks = [new Int32Array(buffers.banks[0]), new Int32Array(buffers.banks[1])];
     this.slots = new Int32Array(buffers.slots);
+    this.slotFloats = new Float32Array(buffers.slots);
     this.upstreams = new Int32Array(buffers.upstreams);
     this.pending = new Int32Array(buffers.pending);
     this.workers = new Int32Array(buffers.workers);

@@ -1,5 +1,8 @@
 // A worker's view of one upstream: which endpoints, their weights and caps, and their live words. This is
 // all a policy sees. The view is made once and pointed at the newer bank when an epoch is adopted.
+//
+// Live words are read plainly here: Atomics.load is a call that costs as much as ten such reads, a word of 32 bits is
+// never seen half written, and what is decided on an old value is caught by the compare-and-swap that reserves.
 import type { Accounting } from './accounting.ts';
 import { addRecentPick, elapsedMs, readPeakEwma, readRecentPicks } from './decaying.ts';
 import {
@@ -52,7 +55,7 @@ const TIER_COUNT_VALID_MS = 100;
 
 /** What a policy knows of the request. Reused between requests: reset() before each. */
 export class PickRequest {
-  /** Hash of the request's key, unsigned 32 bits (policies/key-hash.ts), for the hashing policies. */
+  /** Hash of the request's key (policies/key-hash.ts), 32 bits signed or not, for the hashing policies. */
   keyHash = 0;
   /** Slot that a sticky cookie names; NO_SLOT without one. */
   preferredSlot: number = NO_SLOT;
@@ -101,6 +104,7 @@ export class UpstreamTable {
   private endpointsOffset: number;
   private readonly slotIndexOffset: number;
   private readonly slots: Int32Array;
+  private readonly slotFloats: Float32Array;
   private readonly live: Int32Array;
   private readonly liveIndex: number;
   private readonly accounting: Accounting;
@@ -122,6 +126,7 @@ export class UpstreamTable {
     this.endpointsOffset = 0;
     this.slotIndexOffset = slotIndexOffset(state.sizes);
     this.slots = state.slots;
+    this.slotFloats = state.slotFloats;
     this.live = state.upstreams;
     this.liveIndex = upstream * LIVE_WORDS;
     this.accounting = accounting;
@@ -252,22 +257,22 @@ export class UpstreamTable {
 
   /** Requests in flight over all workers. */
   activeAt(index: number): number {
-    return Atomics.load(this.slots, this.slotAt(index) * SLOT_WORDS + SLOT_ACTIVE);
+    return this.slots[this.slotAt(index) * SLOT_WORDS + SLOT_ACTIVE]!;
   }
 
   /** FLAG_* bits. */
   flagsAt(index: number): number {
-    return Atomics.load(this.slots, this.slotAt(index) * SLOT_WORDS + SLOT_FLAGS);
+    return this.slots[this.slotAt(index) * SLOT_WORDS + SLOT_FLAGS]!;
   }
 
   /** Smoothed response time in µs, faded to `nowMs`; 0 = no sample. */
   peakEwmaAt(index: number, nowMs: number): number {
-    return readPeakEwma(this.slots, this.slotAt(index), nowMs);
+    return readPeakEwma(this.slots, this.slotFloats, this.slotAt(index), nowMs);
   }
 
   /** Recent picks, each halved every half-life. halfLifeMs must not be 0. */
   recentPicksAt(index: number, nowMs: number): number {
-    return readRecentPicks(this.slots, this.slotAt(index), nowMs, this.halfLifeMs);
+    return readRecentPicks(this.slots, this.slotFloats, this.slotAt(index), nowMs, this.halfLifeMs);
   }
 
   addRecentPick(index: number, nowMs: number): void {
@@ -283,7 +288,7 @@ export class UpstreamTable {
 
   /** Requests in flight in the upstream, those between two attempts included. */
   requestsInFlight(): number {
-    return Atomics.load(this.live, this.liveIndex + LIVE_REQUESTS);
+    return this.live[this.liveIndex + LIVE_REQUESTS]!;
   }
 
   // ── picking ──
@@ -293,6 +298,22 @@ export class UpstreamTable {
     if (this.weightAt(index) === 0) return false;
     if ((this.flagsAt(index) & this.ineligibleMask()) !== 0) return false;
     return request.triedCount === 0 || !request.hasTried(this.slotAt(index));
+  }
+
+  /**
+   * Candidate, cap and count in one reading of the entry, for policies that compare many.
+   * @returns requests in flight; NO_ENDPOINT when it is no candidate; ENDPOINTS_FULL at its cap.
+   */
+  pickableActive(index: number, request: PickRequest): number {
+    const entry = this.endpointsOffset + index * ENTRY_WORDS;
+    const slot = this.bank[entry + ENTRY_SLOT]!;
+    const words = slot * SLOT_WORDS;
+    if (this.bank[entry + ENTRY_EFFECTIVE_WEIGHT] === 0) return NO_ENDPOINT;
+    if ((this.slots[words + SLOT_FLAGS]! & this.ineligibleMask()) !== 0) return NO_ENDPOINT;
+    if (request.triedCount > 0 && request.hasTried(slot)) return NO_ENDPOINT;
+    const active = this.slots[words + SLOT_ACTIVE]!;
+    const cap = this.bank[entry + ENTRY_CAP]!;
+    return cap > 0 && active >= cap ? ENDPOINTS_FULL : active;
   }
 
   /** Reserves a place on the endpoint. @returns false at its cap. */
