@@ -32,8 +32,8 @@ async function serve(file: string): Promise<void> {
     balancer.reloadFromSource().catch((error: unknown) => reportRefusal(logger, error));
   };
   process.on('SIGHUP', reload);
-  const { listeners } = balancer.addresses;
-  logger.info({ version: readVersion(), workers: config.workers, listeners }, 'ready');
+  const { listeners, admin } = balancer.addresses;
+  logger.info({ version: readVersion(), workers: config.workers, listeners, admin }, 'ready');
   const fault = await isTold;
   await leave(balancer, logger);
   process.off('SIGHUP', reload);

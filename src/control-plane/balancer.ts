@@ -9,10 +9,14 @@ import { SeededRandom } from '../random.ts';
 import { allocate } from '../shared-state/layout.ts';
 import { nudgePending } from '../shared-state/pending-cells.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
+import type { StateReport } from '../telemetry/state-report.ts';
+import type { Administered } from './admin/administered.ts';
+import { AdminServer } from './admin/server.ts';
 import { Evaluator } from './evaluator.ts';
 import { UnknownNameError } from './faults.ts';
 import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
 import { type EndpointChange, LiveConfiguration } from './live-configuration.ts';
+import { StateReporter } from './state-reporter.ts';
 import { ListenFailure } from './worker-life.ts';
 import { type DrainResult, WorkerPool } from './worker-pool.ts';
 
@@ -31,17 +35,19 @@ export interface BalancerOptions {
 
 /** Where it can be reached, ports resolved. */
 export interface BalancerAddresses {
+  readonly admin: string;
   readonly listeners: readonly { readonly name: string; readonly address: string }[];
 }
 
-export class Balancer {
-  readonly addresses: BalancerAddresses;
+export class Balancer implements Administered {
   private readonly logger: Logger;
   private readonly options: BalancerOptions;
-  private readonly state: SharedState;
+  private readonly shared: SharedState;
   private readonly live: LiveConfiguration;
   private readonly pool: WorkerPool;
   private readonly evaluator: Evaluator;
+  private readonly reporter: StateReporter;
+  private admin: AdminServer | null = null;
   private ticker: NodeJS.Timeout | null = null;
   private draining: Promise<DrainResult> | null = null;
 
@@ -50,7 +56,7 @@ export class Balancer {
     this.logger = logger;
     this.options = options;
     const state = new SharedState(allocate({ workers: config.workers, ...config.capacity }));
-    this.state = state;
+    this.shared = state;
     this.pool = new WorkerPool({
       state,
       logger,
@@ -71,12 +77,8 @@ export class Balancer {
       judge: this.evaluator,
       broadcast: (message) => this.pool.broadcast(message),
     });
-    this.addresses = {
-      listeners: this.live.current.listeners.map(({ name, address }) => ({
-        name,
-        address: address.text,
-      })),
-    };
+    const { live, pool, evaluator } = this;
+    this.reporter = new StateReporter({ state, live, pool, evaluator });
   }
 
   /**
@@ -90,6 +92,39 @@ export class Balancer {
     const balancer = new Balancer(config, addresses, options);
     await balancer.open();
     return balancer;
+  }
+
+  get addresses(): BalancerAddresses {
+    const listeners = this.live.current.listeners.map(({ name, address }) => ({
+      name,
+      address: address.text,
+    }));
+    return { listeners, admin: this.admin?.address ?? '' };
+  }
+
+  state(): StateReport {
+    return this.reporter.report(this.draining !== null);
+  }
+
+  histogramOf(upstream: string): Float64Array {
+    return this.reporter.histogramOf(upstream);
+  }
+
+  healthEvents(): ReadonlyMap<string, Readonly<Record<string, number>>> {
+    return this.reporter.healthEvents();
+  }
+
+  unreadiness(): readonly string[] {
+    const reasons = this.draining === null ? [] : ['draining'];
+    for (const { index, state, stalled } of this.state().workers) {
+      if (state !== 'running') reasons.push(`worker ${index} is ${state}`);
+      else if (stalled) reasons.push(`worker ${index} is stalled`);
+    }
+    return reasons;
+  }
+
+  adminToken(): string {
+    return this.live.current.admin.token;
   }
 
   /** Puts a newly read configuration in force. @throws InputError when it is refused; the running one stays. */
@@ -139,14 +174,19 @@ export class Balancer {
   }
 
   private async open(): Promise<void> {
-    const { listeners } = this.live.current;
+    const { listeners, admin } = this.live.current;
     allowHeaderBytes(listeners);
+    this.admin = await AdminServer.open(admin.address, {
+      balancer: this,
+      logger: this.logger,
+      allowsFaults: process.env['MILLRACE_FAULTS'] === '1',
+    });
     this.ticker = setInterval(() => this.tick(), TICK_MS);
     this.evaluator.start();
     try {
       await this.pool.start();
     } catch (error) {
-      this.stopTicking();
+      await this.shut();
       throw error instanceof ListenFailure ? toInputError(error, listeners) : error;
     }
   }
@@ -154,9 +194,16 @@ export class Balancer {
   private async close(timeoutMs: number): Promise<DrainResult> {
     this.logger.info({ timeoutMs }, 'draining');
     const result = await this.pool.drain(timeoutMs);
-    this.stopTicking();
+    await this.shut();
     this.logger.info(result, 'drained');
     return result;
+  }
+
+  private async shut(): Promise<void> {
+    if (this.ticker !== null) clearInterval(this.ticker);
+    this.ticker = null;
+    this.evaluator.stop();
+    await this.admin?.close();
   }
 
   private tick(): void {
@@ -164,14 +211,8 @@ export class Balancer {
     this.live.sweep();
     this.evaluator.tick();
     // Restored endpoints, raised caps and new tables give room without a release that would tell.
-    nudgePending(this.state);
+    nudgePending(this.shared);
     this.pool.watch(nowMs);
-  }
-
-  private stopTicking(): void {
-    if (this.ticker !== null) clearInterval(this.ticker);
-    this.ticker = null;
-    this.evaluator.stop();
   }
 }
 

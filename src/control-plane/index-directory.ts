@@ -48,6 +48,11 @@ export class IndexDirectory {
     return this.draining.size;
   }
 
+  /** Removed identities whose index is not free yet. */
+  get drainingEntries(): readonly (readonly [identity: string, index: number])[] {
+    return Array.from(this.draining, ([identity, { index }]) => [identity, index] as const);
+  }
+
   /** One more than the highest index ever given. */
   get highWater(): number {
     return this.usedMax;

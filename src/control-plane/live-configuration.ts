@@ -10,6 +10,7 @@ import { InputError, type Problem } from '../errors.ts';
 import { FLAG_ADMIN_DOWN, FLAG_ADMIN_DRAINING } from '../shared-state/layout.ts';
 import type { SharedState } from '../shared-state/shared-state.ts';
 import { changeFlags } from '../shared-state/slot-words.ts';
+import type { UpstreamPublication } from '../shared-state/table-publisher.ts';
 import type { PrimaryMessage, Structure } from '../worker-messages.ts';
 import { EpochPublisher } from './epoch-publisher.ts';
 import { LaggingWorkersError, UnknownNameError } from './faults.ts';
@@ -61,6 +62,8 @@ export class LiveConfiguration {
   /** What workers work by: listeners where they really are, changes of the admin API included. */
   current: Config;
   structure: Structure;
+  /** The tables as last published, by upstream index. */
+  published: readonly UpstreamPublication[] = [];
   readonly directories: Directories;
   readonly publisher: EpochPublisher;
   /** As last read, to compare a reload with. */
@@ -159,8 +162,10 @@ export class LiveConfiguration {
     return this.serially(async () => {
       if ((await this.publisher.whenAdopted()).length > 0) return false;
       const publications = buildPublications(this.current, this.directories, this.judge);
-      if (this.publisher.fits(publications)) this.publisher.publish(publications, null);
-      else this.logger.warn('the tables of the new weights do not fit; the older weights stay');
+      if (this.publisher.fits(publications)) {
+        this.publisher.publish(publications, null);
+        this.published = publications;
+      } else this.logger.warn('the tables of the new weights do not fit; the older weights stay');
       return true;
     });
   }
@@ -246,6 +251,7 @@ export class LiveConfiguration {
       isStructural ? (epoch) => buildStructure(epoch, next, this.directories) : null,
     );
     this.current = next;
+    this.published = publications;
     this.structure = structure ?? { ...this.structure, config: next };
     this.keepOnly(next);
   }

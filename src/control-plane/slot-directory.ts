@@ -21,6 +21,15 @@ export function endpointIdentity(upstream: string, addressText: string): string 
   return `${upstream}\0${addressText}`;
 }
 
+/** The way back from endpointIdentity(). */
+export function partsOfIdentity(identity: string): {
+  readonly upstream: string;
+  readonly address: string;
+} {
+  const separator = identity.indexOf('\0');
+  return { upstream: identity.slice(0, separator), address: identity.slice(separator + 1) };
+}
+
 /** Slots of endpoints, by endpointIdentity(). */
 export function createSlotDirectory(state: SharedState): IndexDirectory {
   return new IndexDirectory({

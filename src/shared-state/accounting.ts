@@ -147,6 +147,33 @@ function increaseBelow(words: Int32Array, index: number, cap: number): boolean {
   return false;
 }
 
+/** What a worker holds of an upstream's counts. */
+export interface HeldInUpstream {
+  readonly requests: number;
+  readonly retries: number;
+  readonly pending: number;
+}
+
+/** Places on an endpoint that a worker holds. For reports: the worker may be changing it. */
+export function heldOnEndpoint(state: SharedState, worker: number, slot: number): number {
+  return state.stripeOf(worker)[slot]!;
+}
+
+/** The same for an upstream. */
+export function heldInUpstream(
+  state: SharedState,
+  worker: number,
+  upstream: number,
+): HeldInUpstream {
+  const stripe = state.stripeOf(worker);
+  const base = state.sizes.endpoints + upstream * UPSTREAM_STRIPE_WORDS;
+  return {
+    requests: stripe[base + STRIPE_REQUESTS]!,
+    retries: stripe[base + STRIPE_RETRIES]!,
+    pending: stripe[base + STRIPE_PENDING]!,
+  };
+}
+
 /**
  * Takes what a dead worker held out of the totals and clears its stripe; its waiting requests leave the queues.
  * Called by the primary, once the worker counts nothing any more; nudgePending() lets others have what was freed.

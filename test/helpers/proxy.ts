@@ -20,6 +20,7 @@ export class Proxy {
   static async start(upstream: object, rest: object = {}): Promise<Proxy> {
     const config = configFrom({
       workers: 1,
+      admin: { address: '127.0.0.1:0' },
       listeners: [{ name: 'web', address: '127.0.0.1:0' }],
       upstreams: { api: { healthCheck: { type: 'none' }, ...upstream } },
       ...rest,

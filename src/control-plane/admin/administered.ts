@@ -1,0 +1,21 @@
+// What the admin API may see and do. The balancer is it; tests may put something smaller in its place.
+import type { PolicyName } from '../../config/config.ts';
+import type { MetricsSource } from '../../telemetry/metrics.ts';
+import type { EndpointChange } from '../live-configuration.ts';
+
+export interface Administered extends MetricsSource {
+  /** Why it should get no traffic now; empty when it is ready. */
+  unreadiness(): readonly string[];
+  /** The bearer token in force; '' = none is asked for. */
+  adminToken(): string;
+  /** @throws InputError when refused, UnknownNameError without a file. */
+  reloadFromSource(): Promise<void>;
+  /** @throws UnknownNameError, InputError */
+  setPolicy(upstream: string, policy: PolicyName): Promise<void>;
+  /** @throws UnknownNameError, InputError */
+  setEndpoint(upstream: string, address: string, change: EndpointChange): Promise<void>;
+  /** @throws UnknownNameError, InputError */
+  removeEndpoint(upstream: string, address: string): Promise<void>;
+  /** @throws UnknownNameError */
+  failWorker(index: number): void;
+}

@@ -1,0 +1,56 @@
+// The bodies that the admin API takes, and its answer to one that is wrong.
+import { z } from 'zod';
+import { InputError } from '../../errors.ts';
+import { POLICY_NAMES } from '../../policies/index.ts';
+
+export const policyBody = z.strictObject({ policy: z.enum(POLICY_NAMES) });
+
+export const endpointBody = z.strictObject({
+  weight: z.int().min(1).max(1000).optional(),
+  state: z.enum(['active', 'draining', 'down']).optional(),
+});
+
+/** @throws InputError with every problem of the body. */
+export function parseBody<Body>(schema: z.ZodType<Body>, body: unknown): Body {
+  const parsed = schema.safeParse(body ?? {});
+  if (parsed.success) return parsed.data;
+  throw new InputError(
+    'body',
+    parsed.error.issues.map((issue) => ({
+      path: issue.path.join('.'),
+      line: 0,
+      expected: expectedOf(issue),
+      found: describe(valueAt(body, issue.path)),
+    })),
+  );
+}
+
+function expectedOf(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_value':
+      return `one of ${issue.values.join(', ')}`;
+    case 'unrecognized_keys':
+      return `no key ${issue.keys.join(', ')}`;
+    case 'too_small':
+      return `at least ${issue.minimum}`;
+    case 'too_big':
+      return `at most ${issue.maximum}`;
+    case 'invalid_type':
+      return issue.expected === 'int' ? 'a whole number' : `a value of type ${issue.expected}`;
+    default:
+      return issue.message;
+  }
+}
+
+function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
+  let value = body;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Readonly<Record<PropertyKey, unknown>>)[key];
+  }
+  return value;
+}
+
+function describe(value: unknown): string {
+  return value === undefined ? 'nothing' : JSON.stringify(value);
+}

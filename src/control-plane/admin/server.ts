@@ -1,0 +1,109 @@
+// The admin API's listener: opens its address, lets in who may come, and turns every refusal into JSON that says
+// what was wrong. Primary thread; opened before the first worker starts and closed after the last has ended.
+import { chmod, unlink } from 'node:fs/promises';
+import { fastify, type FastifyError, type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { Address } from '../../config/config.ts';
+import { InputError } from '../../errors.ts';
+import { LaggingWorkersError, UnknownNameError } from '../faults.ts';
+import { isAnswered, listenProblem, withPort } from '../listen-probe.ts';
+import type { Administered } from './administered.ts';
+import { refusalOf } from './guard.ts';
+import { addRoutes, OPEN_PATHS } from './routes.ts';
+
+const BODY_BYTES_MAX = 65_536;
+/** Longest endpoint address in a path: a Unix socket's, percent-encoded. */
+const PARAM_LENGTH_MAX = 512;
+
+const REFUSALS = {
+  token: { status: 401, what: 'a bearer token is needed', expected: 'Authorization: Bearer …' },
+  origin: { status: 403, what: 'not for web pages of others', expected: 'no other Origin or Host' },
+} as const;
+
+export interface AdminServerOptions {
+  readonly balancer: Administered;
+  readonly logger: Logger;
+  /** Whether workers may be made to fail through the API. */
+  readonly allowsFaults: boolean;
+}
+
+export class AdminServer {
+  /** Where it can be reached, the port resolved. */
+  readonly address: string;
+  private readonly server: FastifyInstance;
+
+  private constructor(server: FastifyInstance, address: string) {
+    this.server = server;
+    this.address = address;
+  }
+
+  /** @throws InputError when the address cannot be opened. */
+  static async open(address: Address, options: AdminServerOptions): Promise<AdminServer> {
+    const server = build(options);
+    try {
+      return new AdminServer(server, await listen(server, address));
+    } catch (error) {
+      await server.close();
+      const problem = listenProblem('admin.address', 'the admin API', address, error);
+      throw new InputError('configuration', [problem]);
+    }
+  }
+
+  /** Stops listening; open connections are closed. */
+  async close(): Promise<void> {
+    await this.server.close();
+  }
+}
+
+async function listen(server: FastifyInstance, address: Address): Promise<string> {
+  if (address.kind === 'tcp') {
+    await server.listen({ host: address.host, port: address.port });
+    const [bound] = server.addresses();
+    return withPort(address, typeof bound === 'object' ? bound.port : address.port).text;
+  }
+  if (await isAnswered(address.path)) {
+    throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
+  }
+  // Left behind by a process that was killed.
+  await unlink(address.path).catch(() => undefined);
+  await server.listen({ path: address.path });
+  await chmod(address.path, 0o600);
+  return address.text;
+}
+
+function build({ balancer, logger, allowsFaults }: AdminServerOptions): FastifyInstance {
+  const server = fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+  });
+  server.addHook('onRequest', async (request, reply) => {
+    if (OPEN_PATHS.has(request.url)) return;
+    const { authorization, origin, host } = request.headers;
+    const refusal = refusalOf({ authorization, origin, host }, balancer.adminToken());
+    if (refusal === '') return;
+    const { status, what, expected } = REFUSALS[refusal];
+    const found = refusal === 'token' ? 'none, or another' : (origin ?? host ?? 'none');
+    await reply.code(status).send({ what, expected, found });
+  });
+  server.setNotFoundHandler(async (request, reply) =>
+    reply.code(404).send({ what: 'no such resource', found: `${request.method} ${request.url}` }),
+  );
+  server.setErrorHandler(async (error: FastifyError, _request, reply) => {
+    if (error instanceof InputError) {
+      const { problems, message, origin } = error;
+      const [first] = problems;
+      const { expected, found } = first ?? { expected: '', found: '' };
+      const what = `${origin} refused, nothing changed`;
+      return reply.code(422).send({ what, expected, found, problems, message });
+    }
+    if (error instanceof UnknownNameError) return reply.code(404).send({ what: error.message });
+    if (error instanceof LaggingWorkersError) return reply.code(503).send({ what: error.message });
+    const status = error.statusCode ?? 500;
+    if (status < 500) return reply.code(status).send({ what: error.message });
+    logger.error({ error: error.message, stack: error.stack }, 'the admin API failed');
+    return reply.code(500).send({ what: 'a fault of ours' });
+  });
+  addRoutes(server, balancer, allowsFaults);
+  return server;
+}
