@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../errors.ts';
 import { registerCheck } from './check.ts';
+import { registerDemo } from './demo.ts';
 import { EXIT } from './exit.ts';
 import { registerLoad } from './load.ts';
 import { registerReport } from './report.ts';
@@ -19,6 +20,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .exitOverride();
   process.stdout.once('error', leaveOnClosedPipe);
   registerCheck(program);
+  registerDemo(program);
   registerLoad(program);
   registerReport(program);
   registerRun(program);

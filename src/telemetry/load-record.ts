@@ -40,7 +40,7 @@ export interface LoadWindow {
   readonly maxMs: number;
 }
 
-export interface SpreadShare {
+interface SpreadShare {
   readonly name: string;
   readonly requests: number;
 }
