@@ -176,11 +176,14 @@ describe('responses', () => {
     assert.deepEqual(none.headers, [['Date', 'now']]);
     const same = await onBoth(GET('/same'));
     assert.equal(same.status, 304);
-    assert.deepEqual(same.headers.toSorted(([a], [b]) => a.localeCompare(b)), [
-      ['Content-Length', '99'],
-      ['Date', 'now'],
-      ['ETag', '"x"'],
-    ]);
+    assert.deepEqual(
+      same.headers.toSorted(([a], [b]) => a.localeCompare(b)),
+      [
+        ['Content-Length', '99'],
+        ['Date', 'now'],
+        ['ETag', '"x"'],
+      ],
+    );
     const head = await onBoth('HEAD /length HTTP/1.1\r\nHost: a\r\n\r\n', (text) =>
       text.endsWith('\r\n\r\n'),
     );
