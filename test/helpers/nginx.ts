@@ -11,17 +11,19 @@ export class NginxBackend {
   readonly port: number;
   readonly folder: string;
   private readonly locations: string;
+  private readonly http: string;
   private child: ChildProcess | null = null;
 
-  private constructor(port: number, locations: string) {
+  private constructor(port: number, locations: string, http: string) {
     this.port = port;
+    this.http = http;
     this.folder = mkdtempSync(join(tmpdir(), 'millrace-nginx-'));
     this.locations = locations;
   }
 
-  /** @param locations nginx `location` blocks. */
-  static async start(port: number, locations: string): Promise<NginxBackend> {
-    const backend = new NginxBackend(port, locations);
+  /** @param locations nginx `location` blocks. @param http more directives of the `http` block. */
+  static async start(port: number, locations: string, http = ''): Promise<NginxBackend> {
+    const backend = new NginxBackend(port, locations, http);
     await backend.start();
     return backend;
   }
@@ -41,6 +43,7 @@ export class NginxBackend {
         client_body_temp_path ${this.folder}/body; proxy_temp_path ${this.folder}/proxy;
         fastcgi_temp_path ${this.folder}/f; uwsgi_temp_path ${this.folder}/u; scgi_temp_path ${this.folder}/s;
         server { listen 127.0.0.1:${this.port} reuseport backlog=4096; root ${this.folder}; ${this.locations} }
+        ${this.http}
       }`,
     );
     const child = spawn('nginx', ['-p', this.folder, '-c', file], { stdio: 'ignore' });
