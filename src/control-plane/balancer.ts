@@ -129,8 +129,9 @@ export class Balancer implements Administered {
 
   /** Puts a newly read configuration in force. @throws InputError when it is refused; the running one stays. */
   async reload(config: Config): Promise<void> {
+    const levelBefore = this.live.current.log.level;
     await this.live.reload(config);
-    this.logger.level = config.log.level;
+    if (config.log.level !== levelBefore) this.logger.level = config.log.level;
     this.logger.info({ epoch: this.live.publisher.epoch }, 'configuration reloaded');
   }
 

@@ -47,11 +47,13 @@ export class WorkerLife {
   readonly worker: number;
   isStalled = false;
   private readonly options: WorkerLifeOptions;
-  private readonly logger: Logger;
   private port: MessagePort | null = null;
   private restartTimer: NodeJS.Timeout | null = null;
   private restartDelayMs = RESTART_DELAY_MIN_MS;
+  /** 0 until it is ready. */
   private readyAtMs = 0;
+  /** It was ready once; before, a failure is its starter's to report, and it is not started again. */
+  private hasServed = false;
   private isStopping = false;
   private cutCount = 0;
   private heartbeat = -1;
@@ -63,7 +65,6 @@ export class WorkerLife {
   constructor(options: WorkerLifeOptions) {
     this.options = options;
     this.worker = options.worker;
-    this.logger = options.logger.child({ worker: options.worker });
   }
 
   /** Starts it for the first time. @throws ListenFailure or the worker's own error; it is not tried again then. */
@@ -72,13 +73,7 @@ export class WorkerLife {
       this.starting = { resolve, reject };
     });
     this.run();
-    try {
-      await isReady;
-    } catch (error) {
-      this.isStopping = true;
-      this.cancelRestart();
-      throw error;
-    }
+    await isReady;
   }
 
   /** Says something to the worker; one that is not running will know it from its start. */
@@ -100,7 +95,7 @@ export class WorkerLife {
     const row = readWorker(this.options.state, this.worker);
     const isServing = row.state === 'running' || row.state === 'draining';
     if (!isServing || row.heartbeat !== this.heartbeat) {
-      if (this.isStalled) this.logger.info('worker is turning again');
+      if (this.isStalled) this.log('info', {}, 'worker is turning again');
       this.isStalled = false;
       this.heartbeat = row.heartbeat;
       this.heartbeatAtMs = nowMs;
@@ -109,7 +104,7 @@ export class WorkerLife {
     const silentMs = nowMs - this.heartbeatAtMs;
     if (this.isStalled || silentMs <= STALLED_AFTER_MS) return;
     this.isStalled = true;
-    this.logger.error({ silentMs: Math.round(silentMs) }, 'worker is stalled');
+    this.log('error', { silentMs: Math.round(silentMs) }, 'worker is stalled');
   }
 
   private run(): void {
@@ -130,23 +125,24 @@ export class WorkerLife {
     switch (message.type) {
       case 'ready':
         this.readyAtMs = performance.now();
-        this.logger.debug({ ports: message.ports }, 'worker is ready');
+        this.hasServed = true;
+        this.log('debug', { ports: message.ports }, 'worker is ready');
         this.starting?.resolve();
         this.starting = null;
         break;
       case 'listen-failed':
         this.starting?.reject(new ListenFailure(message.listener, message.reason));
         this.starting = null;
-        this.logger.error({ listener: message.listener, reason: message.reason }, 'listen failed');
+        this.logFailure({ listener: message.listener, reason: message.reason }, 'listen failed');
         break;
       case 'failed':
-        this.logger.error({ error: message.error, stack: message.stack }, 'worker failed');
+        this.logFailure({ error: message.error, stack: message.stack }, 'worker failed');
         break;
       case 'drained':
         this.cutCount += message.cutCount;
         break;
       case 'log':
-        this.logger[message.level](message.fields, message.message);
+        this.log(message.level, message.fields, message.message);
         break;
     }
   }
@@ -154,7 +150,6 @@ export class WorkerLife {
   // The task has ended, so the worker counts nothing any more and its part can be taken out of the totals.
   private ended(error: Error | null): void {
     const { state, worker } = this.options;
-    const wasReady = this.starting === null && this.readyAtMs > 0;
     const hasFailed = error !== null || !this.isStopping;
     setWorkerState(state, worker, hasFailed ? WORKER_STATE_FAILED : WORKER_STATE_STOPPED);
     const freed = reclaimStripe(state, worker);
@@ -162,13 +157,14 @@ export class WorkerLife {
     this.closePort();
     this.starting?.reject(error ?? new Error('the worker ended before it was ready'));
     this.starting = null;
-    if (this.isStopping) {
-      if (error !== null) this.logger.error({ error: error.message, freed }, 'worker failed');
+    if (this.isStopping || !this.hasServed) {
+      if (error !== null) this.logFailure({ error: error.message, freed }, 'worker failed');
       return;
     }
-    const servedMs = wasReady ? performance.now() - this.readyAtMs : 0;
+    const servedMs = this.readyAtMs > 0 ? performance.now() - this.readyAtMs : 0;
     if (servedMs >= HEALTHY_AFTER_MS) this.restartDelayMs = RESTART_DELAY_MIN_MS;
-    this.logger.warn(
+    this.log(
+      'warn',
       { error: error?.message ?? 'it ended by itself', freed, restartInMs: this.restartDelayMs },
       'worker is started again',
     );
@@ -193,6 +189,19 @@ export class WorkerLife {
     this.restartTimer = null;
     this.readyAtMs = 0;
     this.run();
+  }
+
+  private logFailure(fields: Readonly<Record<string, unknown>>, message: string): void {
+    if (this.hasServed) this.log('error', fields, message);
+  }
+
+  // No child logger: its level would not follow when a reload changes the parent's.
+  private log(
+    level: 'error' | 'warn' | 'info' | 'debug',
+    fields: Readonly<Record<string, unknown>>,
+    message: string,
+  ): void {
+    this.options.logger[level]({ worker: this.worker, ...fields }, message);
   }
 
   private cancelRestart(): void {

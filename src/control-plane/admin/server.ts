@@ -77,6 +77,8 @@ function build({ balancer, logger, allowsFaults }: AdminServerOptions): FastifyI
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
   });
+  // JSON is the only form taken: it also is one that a web page cannot send unasked.
+  server.removeContentTypeParser('text/plain');
   server.addHook('onRequest', async (request, reply) => {
     if (OPEN_PATHS.has(request.url)) return;
     const { authorization, origin, host } = request.headers;
