@@ -1,0 +1,192 @@
+// `npm run bench`: measures millrace beside native proxies, prints the report, and keeps it.
+// Exit code 0 when all that is installed was measured, 1 when something of it failed, 2 on misuse.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readEnvironment } from '../src/cli/load/environment.ts';
+import { InputError } from '../src/errors.ts';
+import { installCleanup } from './harness/children.ts';
+import type { LoadTools } from './harness/load.ts';
+import { measureWorkload, type WorkloadMeasurement } from './harness/measure.ts';
+import {
+  compileC,
+  createCertificate,
+  findCommand,
+  missingCommand,
+  REPOSITORY,
+} from './harness/toolchain.ts';
+import { type BenchOptions, HELP, parseOptions } from './options.ts';
+import { BASELINE, PEERS } from './peers/all.ts';
+import type { Peer } from './peers/peer.ts';
+import { formatReport } from './report/markdown.ts';
+import { buildRecord } from './report/record.ts';
+import { saveRun } from './report/save.ts';
+import { WORKLOADS, type Workload } from './workloads.ts';
+
+/** Per slot beside its seconds: warm-up, starting the generator. Times two, a slot never takes longer. */
+const SLOT_OVERHEAD_SECONDS = 0.35;
+const WORKLOAD_OVERHEAD_SECONDS = 25;
+const WARMUP_STEP_SECONDS = 0.5;
+/** Above it somebody else is at work here, and latencies say more about them than about the proxies. */
+const BUSY_LOAD_AVERAGE = 0.7;
+
+function log(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+function peersOf(workload: Workload, present: readonly Peer[], options: BenchOptions): Peer[] {
+  return present.filter(
+    (peer) => !peer.isExtra || options.isPeersNamed || workload.extraPeers.includes(peer.name),
+  );
+}
+
+/** Roughly how long the run takes: every peer a slot, and half as many of the baseline's, twice for the fixed rate. */
+function estimateSeconds(options: BenchOptions, present: readonly Peer[]): number {
+  let seconds = 0;
+  for (const workload of options.workloads) {
+    const slots = peersOf(workload, present, options).length * 1.5 * (workload.isTls ? 1.3 : 1.8);
+    seconds +=
+      slots * options.pairs * (options.seconds + SLOT_OVERHEAD_SECONDS) + WORKLOAD_OVERHEAD_SECONDS;
+  }
+  return seconds;
+}
+
+function printList(): void {
+  process.stdout.write('workloads:\n');
+  for (const workload of WORKLOADS) {
+    process.stdout.write(`  ${workload.name.padEnd(18)}${workload.title}\n`);
+  }
+  process.stdout.write('peers:\n');
+  for (const peer of PEERS) {
+    const state = peer.available() ?? 'installed';
+    process.stdout.write(`  ${peer.name.padEnd(18)}${peer.title.padEnd(44)}${state}\n`);
+  }
+}
+
+/** What is measured with whom; prints and collects what is missing. */
+function findPeers(options: BenchOptions): { present: Peer[]; missing: Record<string, string> } {
+  const missing: Record<string, string> = {};
+  const present = options.peers.filter((peer) => {
+    const reason = peer.available();
+    if (reason === null) return true;
+    missing[peer.name] = reason;
+    log(`skipped: ${peer.title}: ${reason}`);
+    return false;
+  });
+  return { present, missing };
+}
+
+async function measureAll(
+  options: BenchOptions,
+  present: readonly Peer[],
+  missing: Record<string, string>,
+  folder: string,
+): Promise<WorkloadMeasurement[]> {
+  const tools: LoadTools = {
+    loadgen: await compileC('loadgen/loadgen.c'),
+    wrk: findCommand('wrk'),
+    folder,
+  };
+  const backend = await compileC('backend/backend.c');
+  const measurements: WorkloadMeasurement[] = [];
+  for (const workload of options.workloads) {
+    const lacking = workload.isTls
+      ? (missingCommand('wrk', 'wrk') ?? missingCommand('openssl', 'openssl'))
+      : null;
+    if (lacking !== null) {
+      missing[`workload ${workload.name}`] = lacking;
+      log(`skipped: ${workload.title}: ${lacking}`);
+      continue;
+    }
+    log(`measuring: ${workload.title}`);
+    const certificate = workload.isTls ? await createCertificate(folder) : null;
+    const peers = peersOf(workload, present, options);
+    measurements.push(
+      await measureWorkload(workload, peers, backend, certificate, tools, {
+        pairs: options.pairs,
+        seconds: options.seconds,
+        warmupStepSeconds: WARMUP_STEP_SECONDS,
+        baseline: BASELINE.name,
+        log,
+      }),
+    );
+  }
+  return measurements;
+}
+
+async function run(options: BenchOptions): Promise<number> {
+  const compiler = missingCommand('cc', 'gcc libc6-dev');
+  if (compiler !== null) {
+    log(`the load generator cannot be compiled: ${compiler}`);
+    return 1;
+  }
+  const { present, missing } = findPeers(options);
+  const estimate = estimateSeconds(options, present);
+  log(`this takes about ${Math.ceil(estimate / 60)} min`);
+  const deadline = setTimeout(
+    () => {
+      log('took more than twice as long as it should: given up');
+      process.exit(1);
+    },
+    estimate * 2000 + 60_000,
+  );
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-bench-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const startedAt = new Date().toISOString();
+  const beganMs = performance.now();
+  const [loadAverage = 0] = loadavg();
+  if (loadAverage > BUSY_LOAD_AVERAGE) {
+    log(`this machine is busy (load average ${loadAverage.toFixed(1)}): expect a wide spread`);
+  }
+  const peers: Record<string, { title: string; version: string }> = {};
+  for (const peer of present)
+    peers[peer.name] = { title: peer.title, version: await peer.version() };
+  const measurements = await measureAll(options, present, missing, folder);
+  const record = buildRecord(
+    {
+      name: options.isQuick ? 'native-bench-quick' : 'native-bench',
+      startedAt,
+      environment: await readEnvironment(),
+      loadAverage,
+      elapsedSeconds: (performance.now() - beganMs) / 1000,
+      baseline: BASELINE.name,
+      pairs: options.pairs,
+      seconds: options.seconds,
+      peers,
+      missing,
+    },
+    measurements,
+  );
+  process.stdout.write(formatReport(record, null));
+  if (options.jsonFile !== '') {
+    writeFileSync(options.jsonFile, `${JSON.stringify(record, null, 2)}\n`);
+  }
+  if (options.isSaved) {
+    log(`saved: ${await saveRun(join(REPOSITORY, 'perf-reports'), record, measurements)}`);
+  }
+  clearTimeout(deadline);
+  return measurements.some((one) => one.failed.length > 0) ? 1 : 0;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  let options: BenchOptions;
+  try {
+    options = parseOptions(args);
+  } catch (error) {
+    log(error instanceof Error ? error.message : String(error));
+    log(HELP);
+    return error instanceof InputError ? 1 : 2;
+  }
+  if (options.isHelp) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (options.isList) {
+    printList();
+    return 0;
+  }
+  installCleanup();
+  return run(options);
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,3 @@
+module millrace/native-bench/go
+
+go 1.19

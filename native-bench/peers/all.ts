@@ -1,0 +1,27 @@
+// Every peer, in the order of the reports. The first is what the others are compared with.
+import { go } from './go.ts';
+import { haproxy } from './haproxy.ts';
+import { millraceAuto, millraceAuto2, millraceUndici, millraceWire } from './millrace.ts';
+import { nginx, nginxBuffers } from './nginx.ts';
+import { fastProxy, httpProxy, uws } from './node-server.ts';
+import type { Peer } from './peer.ts';
+import { relay } from './relay.ts';
+
+/** The peer whose cost is 1 in every ratio. */
+export const BASELINE: Peer = nginx;
+
+/** All peers. */
+export const PEERS: readonly Peer[] = [
+  nginx,
+  nginxBuffers,
+  haproxy,
+  relay,
+  uws,
+  millraceWire,
+  millraceAuto,
+  millraceAuto2,
+  millraceUndici,
+  go,
+  fastProxy,
+  httpProxy,
+];

@@ -1,0 +1,58 @@
+// HAProxy on one thread, connections to the endpoints always shared.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from '../harness/children.ts';
+import { findCommand, missingCommand } from '../harness/toolchain.ts';
+import type { Ground, Peer } from './peer.ts';
+import { serveOn } from './serve.ts';
+
+function configuration(ground: Ground, port: number): string {
+  const tls =
+    ground.certificate === null
+      ? ''
+      : ` ssl crt ${ground.certificate.certificate} ssl-min-ver TLSv1.3`;
+  const servers = ground.endpointPorts.map(
+    (endpoint, index) => `  server e${index} 127.0.0.1:${endpoint}`,
+  );
+  return `
+global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 75s
+  timeout server 60s
+frontend web
+  bind 127.0.0.1:${port}${tls}
+  default_backend endpoints
+backend endpoints
+  balance roundrobin
+  http-reuse always
+${servers.join('\n')}
+`;
+}
+
+/** One thread, http-reuse always, no logging. */
+export const haproxy: Peer = {
+  name: 'haproxy',
+  title: 'HAProxy',
+  isExtra: false,
+  available: () => missingCommand('haproxy', 'haproxy'),
+  unsuitable: () => null,
+  async version() {
+    const output = await runCommand(findCommand('haproxy') ?? 'haproxy', ['-v'], {
+      deadlineMs: 5000,
+    });
+    return /HAProxy version \S+/.exec(output)?.[0] ?? 'HAProxy';
+  },
+  start(_workload, ground) {
+    const folder = join(ground.folder, 'haproxy');
+    mkdirSync(folder, { recursive: true });
+    const file = join(folder, 'haproxy.cfg');
+    return serveOn((port) => {
+      writeFileSync(file, configuration(ground, port));
+      return { command: findCommand('haproxy') ?? 'haproxy', args: ['-db', '-q', '-f', file] };
+    });
+  },
+};

@@ -1,0 +1,49 @@
+// What the peers' modules share: starting a server process and waiting until it serves.
+import { type Child, findFreePort, startChild, waitForPort } from '../harness/children.ts';
+import type { RunningPeer } from './peer.ts';
+
+/** A server that is told its port. */
+export async function serveOn(
+  launch: (port: number) => { command: string; args: readonly string[]; env?: NodeJS.ProcessEnv },
+): Promise<RunningPeer> {
+  const port = await findFreePort();
+  const { command, args, env } = launch(port);
+  const child = startChild(command, args, env === undefined ? {} : { env });
+  // It may chatter on stdout; nobody reads it, so it must not fill the pipe.
+  void discardLines(child);
+  await waitForPort(child, port);
+  return asPeer(child, port);
+}
+
+/** A server that picks its port and prints `{"port":N}` as its first line. */
+export async function serveAndTell(
+  command: string,
+  args: readonly string[],
+  env?: NodeJS.ProcessEnv,
+): Promise<RunningPeer> {
+  const child = startChild(command, args, env === undefined ? {} : { env });
+  const line = await child.nextLine();
+  if (line === null) {
+    await child.ended;
+    throw new Error(`did not start: ${child.describe()}`);
+  }
+  const { port } = JSON.parse(line) as { port: number };
+  void discardLines(child);
+  await waitForPort(child, port);
+  return asPeer(child, port);
+}
+
+async function discardLines(child: Child): Promise<void> {
+  while ((await child.nextLine()) !== null);
+}
+
+function asPeer(child: Child, port: number): RunningPeer {
+  return {
+    pid: child.pid,
+    port,
+    assertRuns() {
+      if (child.hasEnded()) throw new Error(`ended while it was measured: ${child.describe()}`);
+    },
+    stop: () => child.stop(),
+  };
+}
