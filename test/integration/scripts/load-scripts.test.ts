@@ -34,11 +34,11 @@ test('the ramp measures each rate, names the knee and saves a plot', async () =>
   const range = '--from 100 --to 200 --steps 2 --seconds 0.4 --connections 4'.split(' ');
   const { code, output } = await run('load-ramp', server.url, ...range);
   assert.equal(code, 0, output);
-  assert.match(output, /^ +100 +\d+ .*\n +200 +\d+ .*\n/m);
+  assert.match(output, /^ +100 +\d+ +[\d.]+ /m);
   assert.match(output, /^no knee up to 200\/s|the knee is before/m);
-  const names = await readdir(join(folder, 'perf-reports'));
-  const files = new Set(names.map((file) => file.slice(11)));
-  assert.ok(files.has('load-ramp.json') && files.has('load-ramp.svg'));
+  const files = await readdir(join(folder, 'perf-reports'));
+  assert.ok(files.some((file) => file.endsWith('-load-ramp.json')));
+  assert.ok(files.some((file) => file.endsWith('-load-ramp.svg')));
 });
 
 test('the steady load shows how latency moved over time', async () => {
