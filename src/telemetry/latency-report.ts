@@ -109,6 +109,9 @@ function latencyRows(record: LoadRecord): string[][] {
 function notes(record: LoadRecord): string[] {
   const { load, outcome } = record;
   const found: string[] = [];
+  if (load.amount === 0 && outcome.elapsedMs < load.durationMs) {
+    found.push(`Stopped after ${(outcome.elapsedMs / 1000).toFixed(1)} s.`);
+  }
   if (isBehind(record)) {
     found.push(
       `The target was behind: ${formatCount(load.rate)}/s were asked of it, ` +

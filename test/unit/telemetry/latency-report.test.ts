@@ -55,6 +55,12 @@ test('a fixed rate shows both latencies, and says when the target was behind', (
   assert.match(text, /p99 1\.50 ms, max 4\.00 ms/);
 });
 
+test('a run that was stopped says after how long', () => {
+  const outcome = { ...plain.outcome, elapsedMs: 400 };
+  assert.match(formatLoadReport(loadRecord({ outcome })), /^ {2}Stopped after 0\.4 s\.$/m);
+  assert.doesNotMatch(formatLoadReport(plain), /Stopped/);
+});
+
 test('the spread over endpoints and workers is shown in shares', () => {
   const text = formatLoadReport(
     loadRecord({
