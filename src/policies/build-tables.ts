@@ -19,7 +19,10 @@ export interface TableEndpoint extends EntryPublication {
 }
 
 /** The part of an upstream's configuration that its tables depend on. */
-export type TableOptions = Pick<UpstreamConfig, 'hash' | 'leastConnections' | 'circuitBreaker'>;
+export interface TableOptions extends Pick<UpstreamConfig, 'leastConnections'> {
+  readonly hash: Omit<UpstreamConfig['hash'], 'key'>;
+  readonly circuitBreaker: Pick<UpstreamConfig['circuitBreaker'], 'maxRequests'>;
+}
 
 /**
  * @param policy need not be the configured one: it can be switched while the process runs.

@@ -16,7 +16,10 @@ import {
 } from '../../src/shared-state/layout.ts';
 import { SharedState } from '../../src/shared-state/shared-state.ts';
 import { activeOf, setIneligibleMask } from '../../src/shared-state/slot-words.ts';
-import { TablePublisher } from '../../src/shared-state/table-publisher.ts';
+import {
+  TablePublisher,
+  type UpstreamPublication,
+} from '../../src/shared-state/table-publisher.ts';
 import { UpstreamTable } from '../../src/shared-state/upstream-table.ts';
 import { setWorkerState } from '../../src/shared-state/worker-table.ts';
 
@@ -71,6 +74,27 @@ export function tableEndpoints(endpoints: readonly EndpointSketch[]): TableEndpo
   }));
 }
 
+/** An upstream's tables as the primary would make them. */
+export function publicationOf(
+  policy: PolicyName,
+  endpoints: readonly EndpointSketch[],
+  sketch: TableSketch,
+): UpstreamPublication {
+  const { halfLifeMs = 0, ...hash } = sketch.options ?? {};
+  const options: TableOptions = {
+    hash: {
+      function: 'crc32',
+      replicas: 200,
+      balanceFactor: 0,
+      tableSize: 16_381,
+      ...hash,
+    },
+    leastConnections: { halfLifeMs },
+    circuitBreaker: { maxRequests: 0 },
+  };
+  return buildTables(policy, options, tableEndpoints(endpoints), sketch.ownZone ?? 0);
+}
+
 /** A shared state with upstream 0 published; worker 0 has a view. */
 export class TestUpstream {
   readonly state: SharedState;
@@ -102,32 +126,7 @@ export class TestUpstream {
 
   /** Publishes anew. Views adopt it by themselves; `republish` does it for worker 0. */
   publish(policy: PolicyName, endpoints: readonly EndpointSketch[], isStructural = false): void {
-    const hash = {
-      key: 'path',
-      function: 'crc32',
-      replicas: 200,
-      balanceFactor: 0,
-      tableSize: 16_381,
-      ...this.sketch.options,
-    } as const;
-    const options = {
-      hash,
-      leastConnections: { halfLifeMs: this.sketch.options?.halfLifeMs ?? 0 },
-      circuitBreaker: {
-        maxConnections: 0,
-        maxPending: 0,
-        pendingTimeoutMs: 0,
-        maxRequests: 0,
-        maxRetries: 0,
-        failureThreshold: 1,
-      },
-    };
-    const tables = buildTables(
-      policy,
-      options,
-      tableEndpoints(endpoints),
-      this.sketch.ownZone ?? 0,
-    );
+    const tables = publicationOf(policy, endpoints, this.sketch);
     this.publisher.publish([tables], isStructural);
   }
 

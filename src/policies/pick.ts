@@ -1,0 +1,37 @@
+// The one pick of a request: sticky endpoint, zones and backups around the upstream's policy. Called on worker
+// threads, once an attempt.
+import type { Random } from '../random.ts';
+import { TIER_BACKUP, TIER_LOCAL, TIER_REMOTE } from '../shared-state/layout.ts';
+import {
+  NO_ENDPOINT,
+  NO_SLOT,
+  type PickRequest,
+  type UpstreamTable,
+} from '../shared-state/upstream-table.ts';
+import { policyById } from './registry.ts';
+import { pickByZone } from './zones.ts';
+
+/**
+ * Picks for a request: the endpoint its sticky cookie names while that one can be picked, else by the upstream's
+ * policy among the primaries, the own zone first, and among the backups only when no primary may be picked.
+ * @returns an endpoint index with a place reserved, NO_ENDPOINT or ENDPOINTS_FULL.
+ */
+export function pickEndpoint(table: UpstreamTable, request: PickRequest, random: Random): number {
+  if (request.preferredSlot !== NO_SLOT) {
+    const preferred = table.indexOfSlot(request.preferredSlot);
+    if (
+      preferred !== NO_ENDPOINT &&
+      table.isCandidate(preferred, request) &&
+      table.tryReserve(preferred)
+    ) {
+      return preferred;
+    }
+  }
+  const policy = policyById(table.policyId);
+  const primary =
+    table.tierEndpointCount(TIER_REMOTE) === 0
+      ? policy.pick(table, request, TIER_LOCAL, random)
+      : pickByZone(policy, table, request, random);
+  if (primary !== NO_ENDPOINT || table.primaryCount === table.endpointCount) return primary;
+  return policy.pick(table, request, TIER_BACKUP, random);
+}
