@@ -37,6 +37,8 @@ export type PrimaryMessage =
   | { readonly type: 'structure'; readonly structure: Structure }
   /** The epoch word moved: an idle worker adopts it now instead of at its next heartbeat. */
   | { readonly type: 'epoch' }
+  /** The endpoint is down or ejected: who waits for its answer and may be sent elsewhere need not wait on. */
+  | { readonly type: 'endpoint-down'; readonly slot: number; readonly generation: number }
   /** Stop accepting, finish what is in flight, then resolve the task; what is left after this long is cut. */
   | { readonly type: 'drain'; readonly timeoutMs: number }
   /** Fault injection for tests and drills: throw outside any request. */

@@ -69,6 +69,8 @@ export class Balancer implements Administered {
       random: new SeededRandom(Date.now()),
       logger,
       republish: () => this.live.republish(),
+      onEndpointDown: (slot, generation) =>
+        this.pool.broadcast({ type: 'endpoint-down', slot, generation }),
     });
     this.live = new LiveConfiguration(config, {
       state,

@@ -52,6 +52,8 @@ export interface EvaluatorOptions {
   readonly logger: Logger;
   /** Publishes the tables anew with this object's weights. @returns false when it could not be done now. */
   readonly republish: () => Promise<boolean>;
+  /** An endpoint was ejected or is down: nobody should wait for it. */
+  readonly onEndpointDown: (slot: number, generation: number) => void;
 }
 
 export class Evaluator implements Weighing {

@@ -38,6 +38,7 @@ export interface UpstreamWatchOptions {
   /** Index in shared memory. */
   readonly index: number;
   readonly count: (upstream: string, event: HealthEvent) => void;
+  readonly onEndpointDown: (slot: number, generation: number) => void;
 }
 
 const EJECTED = { level: 'warn', message: 'endpoint ejected' } as const;
@@ -147,9 +148,12 @@ export class UpstreamWatch {
 
   /** Logs and counts a transition of one of the endpoints. */
   readonly tell: OnHealthEvent = (endpoint, event, detail, fields = {}) => {
-    const { logger, count } = this.options;
+    const { logger, count, onEndpointDown } = this.options;
     const { name } = this.upstream;
     count(name, event);
+    if (event === 'probe-down' || event.startsWith('eject')) {
+      onEndpointDown(endpoint.slot, endpoint.generation);
+    }
     if (event.startsWith('eject')) {
       const { slot, generation } = endpoint;
       const total = (this.ejections.get(slot)?.total ?? 0) + 1;

@@ -8,7 +8,7 @@
 //            └──────────────────────────────┘
 import type { Route } from './router.ts';
 import { rewriteTarget } from './router.ts';
-import { type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
+import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
 import { ENDPOINTS_FULL, NO_ENDPOINT, pickEndpoint } from '../policies/index.ts';
 import {
   COUNTER_CONNECT_FAILURES,
@@ -18,14 +18,21 @@ import {
   COUNTER_RESPONSES_5XX,
   COUNTER_RETRIES,
   COUNTER_RETRIES_DENIED,
+  INELIGIBLE_MASK,
 } from '../shared-state/layout.ts';
 import { timeWordOf } from '../shared-state/decaying.ts';
 import { OUTCOME_TIMEOUT, recordOutcome } from '../shared-state/outcome.ts';
 import type { PendingRequest } from '../shared-state/pending-list.ts';
 import { PENDING_REFUSED, PENDING_WAITS } from '../shared-state/pending-queue.ts';
-import { recordConnectFailure, recordConnected, recordStatus } from '../shared-state/slot-words.ts';
+import {
+  flagsOf,
+  recordConnectFailure,
+  recordConnected,
+  recordStatus,
+} from '../shared-state/slot-words.ts';
 import { PickRequest } from '../shared-state/upstream-table.ts';
 import { BODY_ABSENT, BODY_UNSIZED, type Downstream } from './downstream.ts';
+import type { ForwardedRequest } from './in-flight.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { requestBlock } from './request-headers.ts';
 import type { RequestReader } from './request-reader.ts';
@@ -43,10 +50,19 @@ import type { WorkerContext } from './worker-context.ts';
 import type { WorkerUpstream } from './worker-upstream.ts';
 
 const NO_SLOT = -1;
+/** Outcomes of trying another endpoint while there is still something to be had from this one. */
+const RETRY_SENT = 0;
+const RETRY_IMPOSSIBLE = 1;
+const RETRY_DENIED = 2;
+type RetryElsewhere = typeof RETRY_SENT | typeof RETRY_IMPOSSIBLE | typeof RETRY_DENIED;
 /** Backoffs a retry waits for room in the budget: some 2 s with the default backoff. */
 const RETRY_WAITS_MAX = 16;
+/** Between two looks for room in the retry budget of a request that waits for an endpoint that is down. */
+const LEAVE_AGAIN_MS = 25;
 
-export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, PendingRequest {
+export class Exchange
+  implements UpstreamRequest, UpstreamHandler, Timed, PendingRequest, ForwardedRequest
+{
   // What is sent on; read by the engine during dispatch.
   method = '';
   target = '';
@@ -63,6 +79,9 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, Pendin
   pendingTicket = 0;
   pendingPrevious: PendingRequest | null = null;
   pendingNext: PendingRequest | null = null;
+  // List of what is in flight.
+  inFlightPrevious: ForwardedRequest | null = null;
+  inFlightNext: ForwardedRequest | null = null;
 
   private readonly context: WorkerContext;
   private readonly downstream: Downstream;
@@ -78,6 +97,7 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, Pendin
   /** When the latest pick was made. */
   private pickUs = 0;
   private retryTimer: NodeJS.Timeout | null = null;
+  private leaveTimer: NodeJS.Timeout | null = null;
   private isActive = false;
   private isRetrying = false;
   private isSent = false;
@@ -126,6 +146,7 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, Pendin
       this.upstream = null;
       return this.fail('circuit-open');
     }
+    context.inFlight.add(this);
     const requestMs = route.config.timeouts.requestMs;
     this.deadlineMs = 0;
     if (requestMs > 0) {
@@ -266,7 +287,9 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, Pendin
     if (head.status >= 500) {
       this.isFailedStatus = true;
       context.counters.addEndpoint(this.slot, COUNTER_RESPONSES_5XX, 1);
-      if (this.upstream!.isRetryStatus(head.status) && this.retryElsewhere()) return;
+      const mayRepeat =
+        this.upstream!.isRetryStatus(head.status) && this.upstream!.isRetryMethod(this.method);
+      if (mayRepeat && this.retryElsewhere() === RETRY_SENT) return;
     }
     this.recordOutcome(head.status);
     this.isResponseBegun = true;
@@ -306,6 +329,9 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, Pendin
       context.counters.addEndpoint(this.slot, COUNTER_CONNECT_FAILURES, 1);
       const threshold = upstream.config.outlier.consecutiveConnectFailures;
       recordConnectFailure(context.state, this.slot, threshold);
+    } else {
+      // An attempt that broke off or timed out is as bad as the 502 or 504 the client may get for it.
+      recordStatus(context.state, this.slot, EXCHANGE_ERRORS[code].status);
     }
     if (this.isResponseBegun) {
       context.counters.addError(errorIndexOf(code));
@@ -390,24 +416,45 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, Pendin
     this.attempt();
   }
 
-  /** A 502–504 answer is retried only if somebody else can be asked; otherwise it is the answer. */
-  private retryElsewhere(): boolean {
+  /**
+   * The endpoint this request may be waiting for was found to be down. What may be repeated goes elsewhere now, as
+   * the budget allows, instead of at its timeout; the rest goes on waiting: the endpoint may come back.
+   */
+  leaveEndpoint(slot: number): void {
+    if (this.slot !== slot || this.isResponseBegun || this.leaveTimer !== null) return;
     const upstream = this.upstream!;
-    if (!upstream.isRetryMethod(this.method) || !this.canRetry()) return false;
+    const mayRepeat = !this.isSent || upstream.isRetryMethod(this.method);
+    if (!mayRepeat || !upstream.isRetryError('response-timeout')) return;
+    if (this.retryElsewhere() !== RETRY_DENIED) return;
+    const attempt = this.attemptCount;
+    this.leaveTimer = setTimeout(() => {
+      this.leaveTimer = null;
+      const isOut = (flagsOf(this.context.state, slot) & INELIGIBLE_MASK) !== 0;
+      if (isOut && this.attemptCount === attempt) this.leaveEndpoint(slot);
+    }, LEAVE_AGAIN_MS);
+  }
+
+  /**
+   * Sends a request that waits for an endpoint, or has its 502–504, to another one; only if there is another that
+   * can be asked: what is there is better than nothing.
+   */
+  private retryElsewhere(): RetryElsewhere {
+    const upstream = this.upstream!;
+    if (!this.canRetry()) return RETRY_IMPOSSIBLE;
     this.pickRequest.addTried(this.slot);
     const index = this.pick(upstream);
-    if (index < 0) return false;
+    if (index < 0) return RETRY_IMPOSSIBLE;
     const next = upstream.table.slotAt(index);
     if (!this.takeRetry()) {
       this.context.releaseEndpoint(upstream.index, next);
-      return false;
+      return RETRY_DENIED;
     }
     this.context.counters.addUpstream(upstream.index, COUNTER_RETRIES, 1);
     this.dropCall();
     this.context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
     this.context.releaseEndpoint(upstream.index, this.slot);
     this.dispatchTo(next);
-    return true;
+    return RETRY_SENT;
   }
 
   // ── endings ──
@@ -445,9 +492,14 @@ export class Exchange implements UpstreamRequest, UpstreamHandler, Timed, Pendin
       clearTimeout(this.retryTimer);
       this.retryTimer = null;
     }
+    if (this.leaveTimer !== null) {
+      clearTimeout(this.leaveTimer);
+      this.leaveTimer = null;
+    }
     context.wheel.disarm(this);
     this.replay.reset();
     if (upstream === null) return;
+    context.inFlight.remove(this);
     if (this.isRetrying) context.accounting.releaseRetry(upstream.index);
     context.accounting.releaseRequest(upstream.index);
     if (this.pendingUpstream >= 0) context.pending.cancel(this);

@@ -15,6 +15,7 @@ import { SharedState } from '../shared-state/shared-state.ts';
 import { UpstreamTable } from '../shared-state/upstream-table.ts';
 import { addWorkerActive } from '../shared-state/worker-table.ts';
 import type { Structure, StructureEndpoint, WorkerStart } from '../worker-messages.ts';
+import { InFlight } from './in-flight.ts';
 import { LateHeads } from './late-heads.ts';
 import { Route, Router } from './router.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
@@ -33,6 +34,7 @@ export class WorkerContext {
   readonly random: Random;
   readonly wheel: TimerWheel;
   readonly heads: LateHeads = new LateHeads();
+  readonly inFlight: InFlight = new InFlight();
   /** Requests that wait for an endpoint to have room. */
   readonly pending: PendingQueue;
   router: Router;
@@ -143,6 +145,11 @@ export class WorkerContext {
   releaseEndpoint(upstream: number, slot: number): void {
     this.accounting.releaseEndpoint(slot);
     this.pending.moveOn(upstream);
+  }
+
+  /** An endpoint was found to be down: requests that wait for it and can go elsewhere do. */
+  leaveEndpoint(slot: number, generation: number): void {
+    if (this.endpoints[slot]?.generation === generation) this.inFlight.leaveEndpoint(slot);
   }
 
   /** Connections open to endpoints now. */

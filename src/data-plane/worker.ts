@@ -97,6 +97,9 @@ class WorkerServer {
       case 'epoch':
         this.context.adopt();
         break;
+      case 'endpoint-down':
+        this.context.leaveEndpoint(message.slot, message.generation);
+        break;
       case 'drain':
         this.drain(message.timeoutMs);
         break;

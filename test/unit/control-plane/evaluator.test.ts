@@ -42,6 +42,7 @@ class Bench {
     upstreams: createUpstreamDirectory(this.state),
   };
   readonly lines: Record<string, unknown>[] = [];
+  readonly down: number[] = [];
   publications = 0;
   canPublish = true;
   readonly evaluator = new Evaluator({
@@ -56,6 +57,7 @@ class Bench {
       if (this.canPublish) this.publications++;
       return this.canPublish;
     },
+    onEndpointDown: (slot) => this.down.push(slot),
   });
 
   /** Endpoints are 127.0.0.1:1, :2 … in slots 0, 1 … */
@@ -126,6 +128,7 @@ test('an endpoint that answers 5xx is ejected, told once, counted, shown and res
     ['127.0.0.1:3', 'eject-consecutive-5xx'],
     ['127.0.0.1:3', 'restore'],
   ]);
+  assert.deepEqual(bench.down, [2]);
   const counts = bench.evaluator.transitions.get('api');
   assert.equal(counts?.['eject-consecutive-5xx'], 1);
   assert.equal(counts?.restore, 1);

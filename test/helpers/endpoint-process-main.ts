@@ -1,0 +1,16 @@
+// The endpoint of endpoint-process.ts: answers its name after a few milliseconds, and says what it was asked.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+const name = process.argv[2] ?? '';
+const delayMs = Number(process.argv[3] ?? 0);
+const server = createServer((request, response) => {
+  if (request.url === '/health') {
+    response.end('well');
+    return;
+  }
+  setTimeout(() => response.end(name), delayMs);
+});
+server.listen(0, '127.0.0.1', () => process.send!((server.address() as AddressInfo).port));
+// Left alone, it must not stay.
+process.on('disconnect', () => process.exit());

@@ -1,0 +1,232 @@
+// Health through the whole proxy: real endpoints fall ill in the ways endpoints do, and what clients see of it.
+import { type TestContext, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { pino } from 'pino';
+import { configFrom } from '../../src/config/load.ts';
+import { Balancer } from '../../src/control-plane/balancer.ts';
+import type { EndpointReport } from '../../src/telemetry/state-report.ts';
+import { CountingServer, type Answer } from '../helpers/counting-server.ts';
+import { type DriveResult, drive } from '../helpers/drive.ts';
+import { EndpointProcess } from '../helpers/endpoint-process.ts';
+import { until } from '../helpers/until.ts';
+
+/** A proxy on one upstream `api`, and what it logged. */
+class Watched {
+  readonly events: string[] = [];
+  private balancer: Balancer | null = null;
+
+  static async start(t: TestContext, upstream: object): Promise<Watched> {
+    const watched = new Watched();
+    const config = configFrom({
+      workers: 2,
+      admin: { address: '127.0.0.1:0' },
+      listeners: [{ name: 'web', address: '127.0.0.1:0' }],
+      upstreams: { api: { policy: 'round-robin', ...upstream } },
+    });
+    const logger = pino(
+      { base: null },
+      {
+        write: (line: string) => {
+          const { event, endpoint } = JSON.parse(line) as { event?: string; endpoint?: string };
+          if (event !== undefined) watched.events.push(`${event} ${endpoint}`);
+        },
+      },
+    );
+    const balancer = await Balancer.start(config, { logger });
+    watched.balancer = balancer;
+    t.after(async () => {
+      await balancer.drain();
+      // Whatever happened: nothing is counted as in flight any more.
+      const { endpoints, active } = balancer.state().upstreams['api']!;
+      assert.deepEqual(
+        [active, ...endpoints.map((endpoint) => endpoint.active)],
+        [0, ...endpoints.map(() => 0)],
+      );
+    });
+    return watched;
+  }
+
+  get url(): string {
+    return `http://${this.balancer!.addresses.listeners[0]!.address}/`;
+  }
+
+  endpoint(address: string): EndpointReport {
+    const { endpoints } = this.balancer!.state().upstreams['api']!;
+    return endpoints.find((endpoint) => endpoint.address === address)!;
+  }
+
+  /** Load until the test ends or stops it. */
+  load(t: TestContext, method: string, connections: number): () => Promise<DriveResult> {
+    const stop = new AbortController();
+    t.after(() => stop.abort());
+    const result = drive(this.url, {
+      connections,
+      requests: Infinity,
+      method,
+      signal: stop.signal,
+    });
+    return () => {
+      stop.abort();
+      return result;
+    };
+  }
+}
+
+async function servers(t: TestContext, answers: readonly Answer[]): Promise<CountingServer[]> {
+  const started = await Promise.all(answers.map((answer) => CountingServer.start(answer)));
+  t.after(() => Promise.all(started.map((server) => server.stop())));
+  return started;
+}
+
+async function processes(t: TestContext, count: number): Promise<EndpointProcess[]> {
+  const started = await Promise.all(
+    Array.from({ length: count }, (_, index) => EndpointProcess.start(`e${index}`, 3)),
+  );
+  t.after(() => Promise.all(started.map((endpoint) => endpoint.stop())));
+  return started;
+}
+
+const addressOf = (server: CountingServer): string => `127.0.0.1:${server.port}`;
+const good: Answer = (_request, response) => response.end('good');
+const NO_CHECK = { healthCheck: { type: 'none' } };
+
+describe('health through the proxy', () => {
+  test('an endpoint that answers 500 is ejected and gets nothing more', async (t) => {
+    const bad: Answer = (_request, response) => response.writeHead(500).end();
+    const endpoints = await servers(t, [good, bad, good]);
+    const ill = addressOf(endpoints[1]!);
+    const proxy = await Watched.start(t, { ...NO_CHECK, endpoints: endpoints.map(addressOf) });
+    const stop = proxy.load(t, 'GET', 4);
+    await until(() => proxy.events.includes(`eject-consecutive-5xx ${ill}`), 'it is ejected');
+    const { requests } = proxy.endpoint(ill);
+    const { length } = proxy.events;
+    const before = endpoints[0]!.requests;
+    await until(() => endpoints[0]!.requests > before + 200, 'the others go on');
+    const { statuses } = await stop();
+    // Each worker may have been in the middle of a pick.
+    assert.ok(proxy.endpoint(ill).requests - requests <= 2);
+    // Some may be less: what was with it when it was ejected was sent elsewhere.
+    assert.ok(statuses[500]! >= 5 && statuses[500]! <= requests + 2);
+    assert.equal(proxy.events.length, length);
+    const report = proxy.endpoint(ill);
+    assert.equal(report.ejected, true);
+    assert.equal(report.ejections, 1);
+    const forMs = Date.parse(report.ejectedUntil!) - Date.now();
+    assert.ok(forMs > 20_000 && forMs <= 30_000, `${forMs} ms`);
+  });
+
+  test('an endpoint that breaks off its answers is ejected like one that answers 502', async (t) => {
+    const breaking: Answer = (request) => request.socket.destroy();
+    const endpoints = await servers(t, [good, breaking, good]);
+    const ill = addressOf(endpoints[1]!);
+    const proxy = await Watched.start(t, { ...NO_CHECK, endpoints: endpoints.map(addressOf) });
+    const stop = proxy.load(t, 'GET', 4);
+    await until(() => proxy.events.includes(`eject-consecutive-5xx ${ill}`), 'it is ejected');
+    const { failed } = await stop();
+    assert.equal(failed, 0);
+  });
+
+  test('an endpoint that is much slower than its pool is ejected', async (t) => {
+    const after =
+      (ms: number): Answer =>
+      (_request, response) =>
+        void setTimeout(() => response.end(), ms);
+    const endpoints = await servers(t, [after(2), after(2), after(100), after(2)]);
+    const ill = addressOf(endpoints[2]!);
+    const proxy = await Watched.start(t, {
+      ...NO_CHECK,
+      endpoints: endpoints.map(addressOf),
+      outlier: { interval: '500ms', latency: { factor: 3 } },
+    });
+    const stop = proxy.load(t, 'GET', 32);
+    await until(() => proxy.events.length > 0, 'one is ejected', 10_000);
+    assert.deepEqual(proxy.events, [`eject-latency ${ill}`]);
+    assert.equal((await stop()).failed, 0);
+    assert.match(proxy.endpoint(ill).ejectionReason, /p95/);
+  });
+
+  test('a failing health path takes an endpoint out between requests, told and counted once', async (t) => {
+    let isWell = true;
+    const probed: Answer = (request, response) => {
+      response.writeHead(request.url === '/health' && !isWell ? 503 : 200).end();
+    };
+    const endpoints = await servers(t, [probed, good]);
+    const ill = addressOf(endpoints[0]!);
+    const proxy = await Watched.start(t, {
+      endpoints: endpoints.map(addressOf),
+      healthCheck: { interval: '100ms', timeout: '90ms', rise: 2, fall: 2 },
+    });
+    await until(() => proxy.endpoint(ill).health === 'up', 'it is up');
+    isWell = false;
+    await until(() => proxy.endpoint(ill).health === 'down', 'it is down');
+    assert.equal(proxy.endpoint(ill).eligible, false);
+    assert.equal(proxy.endpoint(ill).probe?.lastReason, 'status 503, expected 200-399');
+    const { requests } = proxy.endpoint(ill);
+    const { answered, failed } = await drive(proxy.url, { connections: 2, requests: 50 });
+    assert.deepEqual([answered, failed], [50, 0]);
+    assert.equal(proxy.endpoint(ill).requests, requests);
+    isWell = true;
+    await until(() => proxy.endpoint(ill).health === 'up', 'it is up again');
+    const told = proxy.events.filter((event) => event.endsWith(ill));
+    assert.deepEqual(told, [`probe-up ${ill}`, `probe-down ${ill}`, `probe-up ${ill}`]);
+  });
+});
+
+describe('a stopped process (SIGSTOP) under load', () => {
+  const CHECK = { interval: '200ms', timeout: '190ms', rise: 2, fall: 2 };
+
+  test('safe requests that wait for it go elsewhere when it is found down; back by slow start', async (t) => {
+    const endpoints = await processes(t, 4);
+    const ill = endpoints[1]!;
+    const proxy = await Watched.start(t, {
+      endpoints: endpoints.map(({ address }) => address),
+      healthCheck: CHECK,
+      // Nobody can be rescued by this timeout within the test.
+      timeouts: { response: '60s' },
+      slowStart: { window: '1s' },
+    });
+    const stopGets = proxy.load(t, 'GET', 8);
+    const stopPosts = proxy.load(t, 'POST', 4);
+    await until(() => proxy.endpoint(ill.address).requests > 50, 'the load runs');
+    ill.signal('SIGSTOP');
+    await until(() => proxy.endpoint(ill.address).health === 'down', 'it is down', 10_000);
+    // POSTs may not be repeated: they stay, at most one a connection.
+    await until(() => proxy.endpoint(ill.address).active <= 4, 'all GETs are elsewhere');
+    const other = endpoints[0]!.address;
+    const { requests } = proxy.endpoint(other);
+    await until(() => proxy.endpoint(other).requests > requests + 100, 'the others go on');
+    ill.signal('SIGCONT');
+    await until(() => proxy.endpoint(ill.address).health === 'up', 'it is up', 10_000);
+    const first = proxy.endpoint(ill.address).effectiveWeight;
+    assert.ok(first < 0.5, `starts with ${first} of its weight`);
+    await until(() => proxy.endpoint(ill.address).effectiveWeight === 1, 'it has its weight');
+    const results = [await stopGets(), await stopPosts()];
+    assert.deepEqual(
+      results.map(({ failed }) => failed),
+      [0, 0],
+    );
+  });
+
+  test('unsafe requests: none fails but those that were with it when it was found down', async (t) => {
+    const endpoints = await processes(t, 4);
+    const ill = endpoints[2]!;
+    const proxy = await Watched.start(t, {
+      policy: 'least-connections',
+      endpoints: endpoints.map(({ address }) => address),
+      healthCheck: CHECK,
+      timeouts: { response: '1s' },
+    });
+    const stop = proxy.load(t, 'POST', 8);
+    await until(() => proxy.endpoint(ill.address).requests > 50, 'the load runs');
+    ill.signal('SIGSTOP');
+    await until(() => proxy.endpoint(ill.address).health === 'down', 'it is down', 10_000);
+    // And perhaps one pick of each worker that was under way.
+    const held = proxy.endpoint(ill.address).active;
+    const { requests } = proxy.endpoint(ill.address);
+    await until(() => proxy.endpoint(ill.address).active === 0, 'they have timed out');
+    assert.ok(proxy.endpoint(ill.address).requests - requests <= 2);
+    const { failed, statuses } = await stop();
+    assert.ok(failed <= held + 2, `${failed} failed, ${held} were with it`);
+    assert.equal(statuses[504] ?? 0, failed);
+  });
+});
