@@ -170,7 +170,11 @@ export class Exchange
       return;
     }
     if (chunk.length > 0 && !call.write(chunk) && !isLast) this.pauseRequest();
-    if (isLast) call.endBody();
+    if (isLast) {
+      call.endBody();
+      // All of it is here: nothing is left to hold back, and the connection must be read for what comes next.
+      this.resumeRequest();
+    }
   }
 
   /** The client can take more of the response. */
@@ -311,6 +315,8 @@ export class Exchange
     const elapsedUs = context.clock.nowUs() - this.attemptStartUs;
     context.histograms.record(this.slot, this.upstream!.index, elapsedUs);
     this.call = null;
+    // An answer before the end of the request: the rest of its body is read and dropped.
+    this.resumeRequest();
     this.downstream.end();
     this.settle();
   }
@@ -462,6 +468,7 @@ export class Exchange
   /** The proxy answers itself; nothing has been sent yet. */
   private fail(code: ExchangeErrorCode): void {
     this.context.counters.addError(errorIndexOf(code));
+    this.resumeRequest();
     this.downstream.answer(code, 0);
     this.settle();
   }
