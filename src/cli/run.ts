@@ -24,19 +24,22 @@ async function serve(file: string): Promise<void> {
   const config = loadCheckedConfig(file, process.env);
   const logger = createLogger({ level: config.log.level, isPretty: process.stdout.isTTY });
   const isTold = whenTold(logger);
+  // From now on, or a reload asked for while workers start would end the process.
+  let reload = (): void => undefined;
+  const onHangUp = (): void => reload();
+  process.on('SIGHUP', onHangUp);
   const balancer = await Balancer.start(config, {
     logger,
     readConfig: () => loadCheckedConfig(file, process.env),
   });
-  const reload = (): void => {
+  reload = () => {
     balancer.reloadFromSource().catch((error: unknown) => reportRefusal(logger, error));
   };
-  process.on('SIGHUP', reload);
   const { listeners, admin } = balancer.addresses;
   logger.info({ version: readVersion(), workers: config.workers, listeners, admin }, 'ready');
   const fault = await isTold;
   await leave(balancer, logger);
-  process.off('SIGHUP', reload);
+  process.off('SIGHUP', onHangUp);
   if (fault !== null) throw fault;
 }
 

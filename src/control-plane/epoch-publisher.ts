@@ -17,9 +17,15 @@ export class EpochPublisher {
   private readonly state: SharedState;
   private readonly publisher: TablePublisher;
   private readonly broadcast: (message: PrimaryMessage) => void;
+  private readonly adoptDeadlineMs: number;
 
-  constructor(state: SharedState, broadcast: (message: PrimaryMessage) => void) {
+  constructor(
+    state: SharedState,
+    broadcast: (message: PrimaryMessage) => void,
+    adoptDeadlineMs = ADOPT_DEADLINE_MS,
+  ) {
     this.state = state;
+    this.adoptDeadlineMs = adoptDeadlineMs;
     this.publisher = new TablePublisher(state);
     this.broadcast = broadcast;
   }
@@ -43,7 +49,7 @@ export class EpochPublisher {
    * @returns the workers that still do not after a few seconds; empty when all do.
    */
   async whenAdopted(): Promise<readonly number[]> {
-    const deadlineMs = performance.now() + ADOPT_DEADLINE_MS;
+    const deadlineMs = performance.now() + this.adoptDeadlineMs;
     for (let poll = 0; !this.isAdopted; poll++) {
       if (performance.now() > deadlineMs) return this.laggards();
       if (poll % NUDGE_EVERY_POLLS === 0) this.broadcast({ type: 'epoch' });

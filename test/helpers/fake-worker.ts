@@ -1,6 +1,6 @@
 // A worker without a data plane, for tests of the control plane: it adopts epochs, beats, holds one request in
 // flight on every endpoint it is told of, fails and drains when asked to. The listener named `refused` cannot
-// be opened. Runs as a Piscina task, like the real one.
+// be opened; with an upstream named `exits` its thread ends at once instead of failing in order. Runs as a Piscina task, like the real one.
 import { Accounting } from '../../src/shared-state/accounting.ts';
 import { EpochReader } from '../../src/shared-state/epoch.ts';
 import {
@@ -70,6 +70,7 @@ export default function serve(start: WorkerStart): Promise<void> {
         resolve();
       }
       if (message.type === 'fail') {
+        if (Object.hasOwn(start.structure.config.upstreams, 'exits')) process.exit(3);
         accounting.retire();
         send({ type: 'failed', error: 'failure injected', stack: '' });
         leave(WORKER_STATE_FAILED);

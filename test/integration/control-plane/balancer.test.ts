@@ -7,6 +7,7 @@ import type { Config } from '../../../src/config/config.ts';
 import { Balancer } from '../../../src/control-plane/balancer.ts';
 import { InputError } from '../../../src/errors.ts';
 import { createLogger } from '../../../src/telemetry/log.ts';
+import { until } from '../../helpers/until.ts';
 
 const workerModule = new URL('../../helpers/fake-worker.js', import.meta.url);
 const logger = createLogger({ level: 'silent' });
@@ -74,5 +75,26 @@ describe('Balancer', () => {
       return true;
     });
     await balancer.drain();
+  });
+
+  test('a worker whose thread ends gives back what it held and is started again', async () => {
+    const upstreams = {
+      exits: { healthCheck: { type: 'none' }, endpoints: [{ address: '127.0.0.1:1001' }] },
+    };
+    const balancer = await Balancer.start(configWith({ upstreams }), { logger, workerModule });
+    const active = (): number => balancer.state().upstreams['exits']!.endpoints[0]!.active;
+    await until(() => active() === 2, 'both workers hold a request');
+    balancer.failWorker(0);
+    await until(() => active() === 1, 'one has given it back');
+    await until(() => balancer.state().workers[0]!.starts === 2, 'it is started again');
+    await until(() => active() === 2, 'it holds a request again');
+    assert.deepEqual(await balancer.drain(), { cutCount: 0, unresponsive: [] });
+  });
+
+  test('a worker that cannot even be loaded is reported, and nothing is left running', async () => {
+    await assert.rejects(
+      Balancer.start(configWith(), { logger, workerModule: new URL('missing.js', workerModule) }),
+      /Cannot find module/,
+    );
   });
 });
