@@ -68,6 +68,7 @@ export class Exchange
   target = '';
   headerBlock = '';
   bodyLength: number = BODY_NONE;
+  mayQueue = true;
   // Timer wheel.
   wheelBucket = -1;
   wheelPrevious: Timed | null = null;
@@ -130,6 +131,7 @@ export class Exchange
     this.call = null;
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
+    this.mayQueue = true;
     this.isRequestBodyDone = reader.bodyLength === BODY_NONE || reader.bodyLength === 0;
     this.pickRequest.reset();
     this.replay.reset();
@@ -353,6 +355,20 @@ export class Exchange
       return this.retry(code);
     }
     this.fail(code);
+  }
+
+  /** The endpoint has not failed this request, it has not come to it: no retry, and no charge to its budget. */
+  onDisplaced(): void {
+    const upstream = this.upstream!;
+    this.call = null;
+    this.mayQueue = false;
+    this.attemptCount--;
+    this.releaseAttempt();
+    const index = this.pick(upstream);
+    if (index >= 0) return this.dispatchTo(upstream.table.slotAt(index));
+    // Nobody else can take it: the same endpoint, on a connection of its own.
+    this.pickRequest.forgetTried();
+    this.attempt();
   }
 
   onTimeout(): void {

@@ -13,6 +13,7 @@ export class CollectedResponse implements UpstreamHandler {
   headerBlock = '';
   contentLength = -1;
   error: UpstreamErrorCode | null = null;
+  isDisplaced = false;
   sentCount = 0;
   readonly pieces: Buffer[] = [];
   isOver = false;
@@ -30,9 +31,10 @@ export class CollectedResponse implements UpstreamHandler {
     });
   }
 
-  /** 'ok', the error before a head, or 'broken: ' and the error after one. */
+  /** 'ok', 'displaced', the error before a head, or 'broken: ' and the error after one. */
   get outcome(): string {
     if (!this.isOver) return 'open';
+    if (this.isDisplaced) return 'displaced';
     if (this.error === null) return 'ok';
     return this.status === 0 ? this.error : `broken: ${this.error}`;
   }
@@ -83,6 +85,11 @@ export class CollectedResponse implements UpstreamHandler {
 
   onError(code: UpstreamErrorCode): void {
     this.error = code;
+    this.end();
+  }
+
+  onDisplaced(): void {
+    this.isDisplaced = true;
     this.end();
   }
 

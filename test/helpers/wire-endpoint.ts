@@ -81,6 +81,7 @@ export class EngineUnderTest {
       target,
       headerBlock: 'Host: test\r\n',
       bodyLength: BODY_NONE,
+      mayQueue: true,
       ...options,
     };
     const call = this.endpoint.dispatch(request, response);

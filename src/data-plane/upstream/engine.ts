@@ -2,7 +2,8 @@
 // implement it and must behave the same: every exchange test runs on both. Runs on a worker thread.
 //
 // Life of a call: dispatch → onConnected? → onHead → onBody* → onEnd, or onError at any point. Exactly
-// one of onEnd / onError is called, and nothing after it. abort() silences the call: no callback follows.
+// one of onEnd / onError / onDisplaced is called, and nothing after it. abort() silences the call: no
+// callback follows.
 import type { EndpointConfig, UpstreamConfig } from '../../config/config.ts';
 import type { ExchangeErrorCode } from '../../errors.ts';
 
@@ -33,6 +34,8 @@ export interface UpstreamRequest {
   readonly headerBlock: string;
   /** BODY_NONE, BODY_CHUNKED or the length in bytes. Only BODY_CHUNKED and lengths above 0 have a body to be ended. */
   readonly bodyLength: number;
+  /** May wait for its answer behind other requests on one connection, where the operator wants pipelining. */
+  readonly mayQueue: boolean;
 }
 
 /**
@@ -64,6 +67,11 @@ export interface UpstreamHandler {
   onBody(chunk: Uint8Array): boolean;
   onEnd(): void;
   onError(code: UpstreamErrorCode): void;
+  /**
+   * An end instead of onError, at most once for a request that may queue: nothing of a response has come, because
+   * the endpoint stands still. The request is safe; it goes elsewhere, or here again with `mayQueue` false.
+   */
+  onDisplaced(): void;
   /** The request body may be written again after `write` returned false. */
   onDrain(): void;
 }

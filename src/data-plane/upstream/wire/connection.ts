@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import type { Timed, TimerWheel, UpstreamErrorCode } from '../engine.ts';
 import { flushQueue, type Flushable } from './flush-queue.ts';
+import type { PipelinePace } from './pipeline-pace.ts';
 import { ResponseParser } from './response-parser.ts';
 import { readBuffer, type SocketOpener } from './socket-opener.ts';
 import { type CallCarrier, CallQueue, framePiece, type WireCall } from './wire-call.ts';
@@ -16,15 +17,23 @@ export interface ConnectionHost {
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  readonly pace: PipelinePace;
   /** The connection can take calls now. */
   onConnected(connection: WireConnection): void;
   /** The connection's last call has ended well; it can take others. */
   onFree(connection: WireConnection): void;
+  /** Some of the connection's calls have ended well, and others are outstanding on it. */
+  onProgress(connection: WireConnection): void;
   /** The connection is gone, by `code`, or null when we closed it. Its calls are dealt with after this. */
   onClosed(connection: WireConnection, code: UpstreamErrorCode | null): void;
   /** The connection was closed under a call that may be sent once more. */
   sendAgain(call: WireCall): void;
+  /** The endpoint has closed the connection after an earlier answer: the call was not looked at. */
+  requeue(call: WireCall): void;
 }
+
+/** A response of which more than this is to come is waited for by nobody else. */
+const LONG_BODY_BYTES = 65_536;
 
 const LAST_CHUNK = '0\r\n\r\n';
 const readBytes = readBuffer.buffer;
@@ -47,6 +56,10 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   keepAliveMs: number;
   /** The call it was opened for; null = whoever comes first. */
   reservedFor: WireCall | null;
+  /** One of the connections on which calls may queue. */
+  isLane: boolean;
+  /** Exact wheel time since which the oldest call is the endpoint's to answer; kept only where pace is on. */
+  oldestSinceMs: number;
   private readonly host: ConnectionHost;
   private readonly parser: ResponseParser;
   /** null: it could not even be created. */
@@ -56,6 +69,10 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   private isFlushQueued: boolean;
   /** The consumer of the current response has asked to wait. */
   private isPaused: boolean;
+  /** Takes no more calls: answers to calls that were moved away may come after the current one's. */
+  private isRetiring: boolean;
+  /** Exact wheel time of the running read; 0 where pace is off. */
+  private readMs: number;
 
   constructor(host: ConnectionHost, opener: SocketOpener) {
     this.wheelBucket = -1;
@@ -69,11 +86,15 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     this.idleSinceMs = 0;
     this.keepAliveMs = -1;
     this.reservedFor = null;
+    this.isLane = false;
+    this.oldestSinceMs = 0;
     this.host = host;
     this.parser = new ResponseParser();
     this.outgoing = '';
     this.isFlushQueued = false;
     this.isPaused = false;
+    this.isRetiring = false;
+    this.readMs = 0;
     this.socket = this.openSocket(opener);
   }
 
@@ -102,14 +123,48 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
 
   // ── requests ──
 
-  /** Takes a call. Only one without a body may be sent while others are outstanding. */
+  /** Takes a call that will be alone on the connection, and writes it at once. */
   send(call: WireCall): void {
     call.carrier = this;
     this.calls.push(call);
     if (call.hasBody) return this.sendWithBody(call);
     this.socket!.write(call.headText, 'latin1');
     this.noteSent(call);
-    if (this.calls.first === call) this.host.wheel.arm(this, this.host.responseTimeoutMs);
+  }
+
+  /** Takes a repeatable call, behind others or not. All that one turn of the loop brings leaves in one write. */
+  enqueue(call: WireCall): void {
+    call.carrier = this;
+    this.calls.push(call);
+    this.outgoing += call.headText;
+    this.queueFlush();
+  }
+
+  /** Whether nothing may be queued behind what is outstanding here. */
+  isStuck(nowMs: number): boolean {
+    const { first, last } = this.calls;
+    if (this.isRetiring || this.isPaused) return true;
+    if (first === null) return false;
+    if (!last!.isRepeatable || this.parser.isStreaming(LONG_BODY_BYTES)) return true;
+    return first.isSent && nowMs - this.oldestSinceMs > this.host.pace.lateMs;
+  }
+
+  /**
+   * Gives up all calls but the oldest, in order. What was sent of them may be answered after the oldest one's
+   * response; the connection is closed before that is read.
+   */
+  takeBehind(): WireCall[] {
+    const taken: WireCall[] = [];
+    for (let call = this.calls.last; call !== this.calls.first; call = this.calls.last) {
+      if (call!.isSent) this.isRetiring = true;
+      this.calls.remove(call!);
+      call!.carrier = null;
+      call!.isSent = false;
+      // A call nobody waits for any more is dropped here.
+      if (call!.handler !== null) taken.unshift(call!);
+    }
+    this.outgoing = '';
+    return taken;
   }
 
   private sendWithBody(call: WireCall): void {
@@ -156,7 +211,12 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   }
 
   private noteSent(call: WireCall): void {
+    const { host } = this;
     call.isSent = true;
+    if (call === this.calls.first && call.isBodyEnded) {
+      host.wheel.arm(this, host.responseTimeoutMs);
+      if (host.pace.isOn) this.oldestSinceMs = host.wheel.readMs();
+    }
     call.handler?.onSent();
   }
 
@@ -186,7 +246,12 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
 
   private onRead(byteCount: number): boolean {
     if (this.isClosed) return false;
-    const { parser, calls } = this;
+    const { parser, calls, host } = this;
+    const servedBefore = this.servedCount;
+    if (host.pace.isOn) {
+      this.readMs = host.wheel.readMs();
+      host.pace.lastReadMs = this.readMs;
+    }
     let position = 0;
     while (position < byteCount) {
       const call = calls.first;
@@ -196,7 +261,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
         return false;
       }
       parser.isForHead = call.isHead;
-      parser.isLast = call.next === null || !call.next.isSent;
+      parser.isLast = !this.isRetiring && (call.next === null || !call.next.isSent);
       position = parser.advance(readBuffer, position, byteCount);
       if (position < 0) {
         this.tearDown('bad-response');
@@ -206,12 +271,12 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
       if (this.isClosed) return false;
     }
     if (this.isPaused) {
-      this.host.wheel.disarm(this);
+      host.wheel.disarm(this);
       return false;
     }
-    if (calls.first !== null && calls.first.hasHead) {
-      this.host.wheel.arm(this, this.host.idleTimeoutMs);
-    }
+    if (calls.first === null) return true;
+    if (calls.first.hasHead) host.wheel.arm(this, host.idleTimeoutMs);
+    if (this.servedCount > servedBefore && this.isLane) host.onProgress(this);
     return true;
   }
 
@@ -234,18 +299,24 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   }
 
   private complete(call: WireCall): void {
+    const { host } = this;
     const { head } = this.parser;
     const { handler } = call;
     this.calls.shift();
     call.handler = null;
     this.servedCount += 1;
     this.isPaused = false;
+    if (host.pace.isOn) {
+      // Of an upload, the time is not the endpoint's alone.
+      if (call.isRepeatable) host.pace.record(this.readMs - this.oldestSinceMs);
+      this.oldestSinceMs = this.readMs;
+    }
     if (head.keepAliveMs >= 0) this.keepAliveMs = head.keepAliveMs;
     // An answer before the whole request was taken: what the endpoint does with the rest is unknown.
     const isUploadDone = !call.hasBody || (call.isBodyEnded && this.socket!.writableLength === 0);
-    if (!head.isPersistent || !isUploadDone) this.tearDown(null);
-    else if (this.calls.first === null) this.host.onFree(this);
-    else this.host.wheel.arm(this, this.host.responseTimeoutMs);
+    if (!head.isPersistent || !isUploadDone || this.isRetiring) this.tearDown(null);
+    else if (this.calls.first === null) host.onFree(this);
+    else host.wheel.arm(this, host.responseTimeoutMs);
     handler?.onEnd();
   }
 
@@ -297,20 +368,20 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     for (let call = calls.shift(); call !== null; call = calls.shift()) {
       if (call.handler === null) continue;
       call.carrier = null;
-      if (call !== answering && this.maySendAgain(call, call === oldest ? code : 'reset')) {
-        this.host.sendAgain(call);
-      } else {
-        call.fail(call === oldest && code !== null ? code : 'reset');
-      }
+      const reason = call === oldest && code !== null ? code : 'reset';
+      if (call === answering) call.fail(reason);
+      else if (code === null) this.host.requeue(call);
+      else if (this.maySendAgain(call, reason)) this.host.sendAgain(call);
+      else call.fail(reason);
     }
   }
 
   /** Whether a call without a byte of response may go to another connection, once. */
-  private maySendAgain(call: WireCall, code: UpstreamErrorCode | null): boolean {
+  private maySendAgain(call: WireCall, reason: UpstreamErrorCode): boolean {
     if (call.isRepeated) return false;
     if (!call.isSent) return true;
     // A fresh connection that closes at once will do so again; a used one was perhaps just closed for idleness.
-    return call.isRepeatable && this.servedCount > 0 && (code === 'reset' || code === null);
+    return call.isRepeatable && this.servedCount > 0 && reason === 'reset';
   }
 }
 

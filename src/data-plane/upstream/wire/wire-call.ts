@@ -21,8 +21,10 @@ export interface CallCarrier {
 export class WireCall implements UpstreamCall {
   readonly headText: string;
   readonly isHead: boolean;
-  /** GET, HEAD or OPTIONS without a body: may be sent twice, and be queued behind others. */
+  /** GET, HEAD or OPTIONS without a body: may be sent twice. */
   readonly isRepeatable: boolean;
+  /** May be sent behind others on one connection. */
+  readonly isQueueable: boolean;
   readonly hasBody: boolean;
   readonly isBodyChunked: boolean;
   /** null: nobody wants to hear of this call any more. */
@@ -50,6 +52,7 @@ export class WireCall implements UpstreamCall {
     this.headText = makeHeadText(request);
     this.isHead = method === 'HEAD';
     this.isRepeatable = isSafe && bodyLength === BODY_NONE;
+    this.isQueueable = this.isRepeatable && request.mayQueue;
     this.hasBody = bodyLength > 0 || bodyLength === BODY_CHUNKED;
     this.isBodyChunked = bodyLength === BODY_CHUNKED;
     this.handler = handler;
@@ -94,6 +97,13 @@ export class WireCall implements UpstreamCall {
     const { handler } = this;
     this.handler = null;
     handler?.onError(code);
+  }
+
+  /** Gives the call back unanswered: the endpoint stands still. */
+  displace(): void {
+    const { handler } = this;
+    this.handler = null;
+    handler?.onDisplaced();
   }
 }
 

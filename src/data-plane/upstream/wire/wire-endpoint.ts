@@ -1,5 +1,9 @@
 // The wire engine's connections of one worker to one endpoint: gives each call a connection, keeps the idle
 // ones, and lets calls wait in order when all are busy. On a worker thread.
+//
+// With pipelining, a few connections are lanes: while the endpoint answers fast, safe requests go to the lanes
+// alone and queue there, which saves the system calls of all but one in a batch. When it does not, or no lane
+// has room, a call is placed as it would be without pipelining.
 import type { EndpointConfig, UpstreamConfig } from '../../../config/config.ts';
 import type {
   EndpointConnections,
@@ -12,6 +16,8 @@ import type {
 } from '../engine.ts';
 import { type ConnectionHost, WireConnection } from './connection.ts';
 import { IdleLimit } from './idle-limit.ts';
+import { type LaneHost, PipelineLanes } from './pipeline-lanes.ts';
+import { PipelinePace } from './pipeline-pace.ts';
 import { SocketOpener } from './socket-opener.ts';
 import { CallQueue, WireCall } from './wire-call.ts';
 
@@ -19,17 +25,19 @@ import { CallQueue, WireCall } from './wire-call.ts';
 export const openWireEndpoint: OpenEndpoint = (endpoint, upstream, wheel) =>
   new WireEndpoint(endpoint, upstream, wheel);
 
-export class WireEndpoint implements EndpointConnections, ConnectionHost {
+export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHost {
   readonly wheel: TimerWheel;
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  readonly pace: PipelinePace;
   /** Open or opening. */
   connectionCount: number;
   private readonly opener: SocketOpener;
   private readonly connectionsMax: number;
   private readonly idleLimit: IdleLimit;
-  /** The most recently used last: it is taken first, so that the others may grow old and go. */
+  private readonly lanes: PipelineLanes;
+  /** No lanes. The most recently used last: it is taken first, so that the others may grow old and go. */
   private readonly idle: WireConnection[];
   private readonly waiting: CallQueue;
   /** Opening for no call in particular: one for each waiting call, as far as the limit allows. */
@@ -37,14 +45,17 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost {
   private isClosing: boolean;
 
   constructor(endpoint: EndpointConfig, upstream: UpstreamConfig, wheel: TimerWheel) {
+    const { connection, timeouts } = upstream;
     this.wheel = wheel;
-    this.connectTimeoutMs = upstream.connection.connectTimeoutMs;
-    this.responseTimeoutMs = upstream.timeouts.responseMs;
-    this.idleTimeoutMs = upstream.timeouts.idleMs;
+    this.connectTimeoutMs = connection.connectTimeoutMs;
+    this.responseTimeoutMs = timeouts.responseMs;
+    this.idleTimeoutMs = timeouts.idleMs;
+    this.pace = new PipelinePace(connection.pipelining);
     this.connectionCount = 0;
     this.opener = new SocketOpener(endpoint.address, upstream.tls);
-    this.connectionsMax = upstream.connection.perWorker;
-    this.idleLimit = new IdleLimit(upstream.connection.idleTimeoutMs);
+    this.connectionsMax = connection.perWorker;
+    this.idleLimit = new IdleLimit(connection.idleTimeoutMs);
+    this.lanes = new PipelineLanes(this, connection.pipelining, connection.perWorker);
     this.idle = [];
     this.waiting = new CallQueue();
     this.openingCount = 0;
@@ -53,30 +64,63 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost {
 
   dispatch(request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall {
     const call = new WireCall(request, handler);
-    const connection = this.takeIdle();
-    if (connection !== null) {
-      connection.send(call);
-    } else {
-      this.waiting.push(call);
-      this.openForWaiting();
-    }
+    if (this.pace.depth > 1 && call.isQueueable) this.placeInLane(call);
+    else this.place(call);
     return call;
   }
 
   close(): void {
     this.isClosing = true;
     while (this.idle.length > 0) this.idle.at(-1)!.retire();
+    this.lanes.retireIdle();
   }
 
-  private takeIdle(): WireConnection | null {
-    return this.idle.pop() ?? null;
+  /** Finds the call a connection of its own, or has it wait for one. */
+  private place(call: WireCall): void {
+    const connection = this.idle.pop() ?? this.lanes.takeIdle();
+    if (connection !== null) return connection.send(call);
+    this.waiting.push(call);
+    this.openForWaiting();
   }
 
-  private openForWaiting(): void {
-    while (this.openingCount < this.waiting.length && this.connectionCount < this.connectionsMax) {
-      this.openingCount += 1;
-      this.open(null);
+  /** Finds the call a place on a lane; has it wait when all are full, or for those that wait already. */
+  private placeInLane(call: WireCall): void {
+    const { lanes } = this;
+    if (this.waiting.first === null) {
+      const lane = this.chooseLane();
+      if (lane !== null) return this.enqueue(lane, call);
     }
+    this.waiting.push(call);
+    lanes.watch();
+    if (lanes.missingCount > this.openingCount) this.openOne();
+  }
+
+  private chooseLane(): WireConnection | null {
+    const { lanes } = this;
+    const lane = lanes.choose();
+    // Nobody queues until the budget of lanes is used up.
+    if (lanes.missingCount <= 0 || lane?.calls.first === null) return lane;
+    const connection = this.idle.pop();
+    if (connection === undefined) return this.connectionCount < this.connectionsMax ? null : lane;
+    lanes.add(connection);
+    return connection;
+  }
+
+  private enqueue(lane: WireConnection, call: WireCall): void {
+    lane.enqueue(call);
+    this.lanes.watch();
+  }
+
+  openForWaiting(): boolean {
+    while (this.openingCount < this.waiting.length && this.openOne()) continue;
+    return this.waiting.first !== null;
+  }
+
+  private openOne(): boolean {
+    if (this.connectionCount >= this.connectionsMax) return false;
+    this.openingCount += 1;
+    this.open(null);
+    return true;
   }
 
   private open(reservedFor: WireCall | null): void {
@@ -96,25 +140,37 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost {
   }
 
   onFree(connection: WireConnection): void {
-    const call = this.waiting.shift();
-    if (call !== null) return connection.send(call);
+    const { waiting, lanes, wheel } = this;
+    if (waiting.first !== null) {
+      if (!connection.isLane && this.pace.depth > 1 && lanes.missingCount > 0)
+        lanes.add(connection);
+      if (connection.isLane) this.onProgress(connection);
+      // What is first may have to be alone.
+      if (connection.calls.first === null) connection.send(waiting.shift()!);
+      return;
+    }
     if (this.isClosing) return connection.retire();
-    const { wheel } = this;
-    this.idle.push(connection);
+    if (!connection.isLane) this.idle.push(connection);
     connection.idleSinceMs = wheel.nowMs;
     wheel.arm(connection, this.idleLimit.limitMs(connection.keepAliveMs, wheel.nowMs));
+  }
+
+  onProgress(lane: WireConnection): void {
+    const { waiting, pace } = this;
+    while (waiting.first?.isQueueable === true && lane.calls.length < pace.depth) {
+      this.enqueue(lane, waiting.shift()!);
+    }
   }
 
   onClosed(connection: WireConnection, code: UpstreamErrorCode | null): void {
     this.connectionCount -= 1;
     if (!connection.isConnected) return this.onConnectFailed(connection, code!);
+    if (connection.isLane) this.lanes.remove(connection);
     const index = this.idle.lastIndexOf(connection);
-    if (index >= 0) {
-      this.idle.splice(index, 1);
-      if (code === 'reset') {
-        const { nowMs } = this.wheel;
-        this.idleLimit.observeClose(nowMs - connection.idleSinceMs, nowMs);
-      }
+    if (index >= 0) this.idle.splice(index, 1);
+    if (code === 'reset' && connection.calls.first === null) {
+      const { nowMs } = this.wheel;
+      this.idleLimit.observeClose(nowMs - connection.idleSinceMs, nowMs);
     }
     this.openForWaiting();
   }
@@ -137,5 +193,29 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost {
     // The other idle connections may be as stale as the one that failed: a fresh one.
     if (this.connectionCount < this.connectionsMax) this.open(call);
     else this.waiting.unshift(call);
+  }
+
+  requeue(call: WireCall): void {
+    // An endpoint that closes its connections is no place for queues.
+    this.pace.restart();
+    call.isSent = false;
+    this.place(call);
+  }
+
+  // ── what the lanes report ──
+
+  move(call: WireCall): void {
+    call.isRepeated = true;
+    this.place(call);
+  }
+
+  displaceWaiting(): void {
+    const { waiting } = this;
+    // Only those that wait now: what comes back is not given away again.
+    for (let count = waiting.length; count > 0; count--) {
+      const call = waiting.shift()!;
+      if (call.isQueueable) call.displace();
+      else waiting.push(call);
+    }
   }
 }
