@@ -95,9 +95,9 @@ const rateLimit = section({
   ),
   status: option(integer(400, 599), 429, 'The answer to a request over the limit.'),
   keys: option(
-    integer(16, 16_777_216),
+    integer(16, 1_048_576),
     65_536,
-    'Size of the table; the least recently used key makes room.',
+    'Keys the table is made for; the least recently used one makes room.',
   ),
   store: option(
     choice('local', 'redis'),
