@@ -2,13 +2,23 @@
 import { type TestContext, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { pino } from 'pino';
+import type { Config } from '../../src/config/config.ts';
 import { configFrom } from '../../src/config/load.ts';
 import { Balancer } from '../../src/control-plane/balancer.ts';
-import type { EndpointReport } from '../../src/telemetry/state-report.ts';
+import type { EndpointReport, WorkerReport } from '../../src/telemetry/state-report.ts';
 import { CountingServer, type Answer } from '../helpers/counting-server.ts';
 import { type DriveResult, drive } from '../helpers/drive.ts';
 import { EndpointProcess } from '../helpers/endpoint-process.ts';
 import { until } from '../helpers/until.ts';
+
+function configOf(upstream: object): Config {
+  return configFrom({
+    workers: 2,
+    admin: { address: '127.0.0.1:0' },
+    listeners: [{ name: 'web', address: '127.0.0.1:0' }],
+    upstreams: { api: { policy: 'round-robin', ...upstream } },
+  });
+}
 
 /** A proxy on one upstream `api`, and what it logged. */
 class Watched {
@@ -17,12 +27,6 @@ class Watched {
 
   static async start(t: TestContext, upstream: object): Promise<Watched> {
     const watched = new Watched();
-    const config = configFrom({
-      workers: 2,
-      admin: { address: '127.0.0.1:0' },
-      listeners: [{ name: 'web', address: '127.0.0.1:0' }],
-      upstreams: { api: { policy: 'round-robin', ...upstream } },
-    });
     const logger = pino(
       { base: null },
       {
@@ -32,7 +36,7 @@ class Watched {
         },
       },
     );
-    const balancer = await Balancer.start(config, { logger });
+    const balancer = await Balancer.start(configOf(upstream), { logger });
     watched.balancer = balancer;
     t.after(async () => {
       await balancer.drain();
@@ -53,6 +57,18 @@ class Watched {
   endpoint(address: string): EndpointReport {
     const { endpoints } = this.balancer!.state().upstreams['api']!;
     return endpoints.find((endpoint) => endpoint.address === address)!;
+  }
+
+  reload(upstream: object): Promise<void> {
+    return this.balancer!.reload(configOf(upstream));
+  }
+
+  /** Makes a worker fail and waits until it serves again. */
+  async failWorker(index: number): Promise<void> {
+    const worker = (): WorkerReport => this.balancer!.state().workers[index]!;
+    const { starts } = worker();
+    this.balancer!.failWorker(index);
+    await until(() => worker().starts > starts && worker().state === 'running', 'it runs again');
   }
 
   /** Load until the test ends or stops it. */
@@ -88,6 +104,7 @@ async function processes(t: TestContext, count: number): Promise<EndpointProcess
 
 const addressOf = (server: CountingServer): string => `127.0.0.1:${server.port}`;
 const good: Answer = (_request, response) => response.end('good');
+const CHECK = { interval: '200ms', timeout: '190ms', rise: 2, fall: 2 };
 const NO_CHECK = { healthCheck: { type: 'none' } };
 
 describe('health through the proxy', () => {
@@ -154,7 +171,7 @@ describe('health through the proxy', () => {
     const ill = addressOf(endpoints[0]!);
     const proxy = await Watched.start(t, {
       endpoints: endpoints.map(addressOf),
-      healthCheck: { interval: '100ms', timeout: '90ms', rise: 2, fall: 2 },
+      healthCheck: CHECK,
     });
     await until(() => proxy.endpoint(ill).health === 'up', 'it is up');
     isWell = false;
@@ -172,9 +189,69 @@ describe('health through the proxy', () => {
   });
 });
 
-describe('a stopped process (SIGSTOP) under load', () => {
-  const CHECK = { interval: '200ms', timeout: '190ms', rise: 2, fall: 2 };
+describe('what health outlives', () => {
+  const ILL: Answer = (request, response) => {
+    response.writeHead(request.url === '/health' ? 503 : 200).end();
+  };
+  test('a reload and a failed worker change no verdict, and nobody is probed twice', async (t) => {
+    const endpoints = await servers(t, [ILL, good, good]);
+    const ill = addressOf(endpoints[0]!);
+    const upstream = { endpoints: endpoints.map(addressOf), healthCheck: CHECK };
+    const proxy = await Watched.start(t, upstream);
+    await until(() => proxy.endpoint(ill).health === 'down', 'it is down');
+    const { failed: seen } = proxy.endpoint(ill).probe!;
+    await proxy.reload({ ...upstream, retry: { attempts: 1 } });
+    assert.equal(proxy.endpoint(ill).health, 'down');
+    assert.ok(proxy.endpoint(ill).probe!.failed >= seen);
+    await proxy.failWorker(0);
+    assert.equal(proxy.endpoint(ill).health, 'down');
+    const { failed } = await drive(proxy.url, { connections: 4, requests: 40 });
+    assert.equal(failed, 0);
+    assert.equal(proxy.endpoint(ill).requests, 0);
+    const told = proxy.events.filter((event) => event.endsWith(ill));
+    assert.deepEqual(told, [`probe-down ${ill}`]);
+    // Probes go on with one rhythm: as many as the time has room for, and no more.
+    const { failed: before } = proxy.endpoint(ill).probe!;
+    const startMs = performance.now();
+    await until(() => proxy.endpoint(ill).probe!.failed >= before + 3, 'three more probes');
+    const elapsedMs = performance.now() - startMs;
+    assert.ok(elapsedMs > 2 * 180 - 20, `3 probes in ${elapsedMs} ms`);
+  });
 
+  test('when the check fails everywhere it is not believed, and all endpoints serve', async (t) => {
+    const endpoints = await servers(t, [ILL, ILL, ILL]);
+    const proxy = await Watched.start(t, {
+      endpoints: endpoints.map(addressOf),
+      healthCheck: CHECK,
+    });
+    await until(() => proxy.events.length === 3, 'all are down');
+    const { failed } = await drive(proxy.url, { connections: 2, requests: 60 });
+    assert.equal(failed, 0);
+    for (const endpoint of endpoints) {
+      assert.equal(proxy.endpoint(addressOf(endpoint)).health, 'down');
+      assert.equal(proxy.endpoint(addressOf(endpoint)).requests, 20);
+    }
+  });
+
+  test('an endpoint that starts as down serves once it is proved up', async (t) => {
+    let isWell = false;
+    const starting: Answer = (_request, response) => response.writeHead(isWell ? 200 : 503).end();
+    const endpoints = await servers(t, [starting]);
+    const proxy = await Watched.start(t, {
+      endpoints: endpoints.map(addressOf),
+      healthCheck: { ...CHECK, fall: 1000, initial: 'down' },
+    });
+    await until(() => endpoints[0]!.requests > 0, 'it is probed');
+    const { statuses } = await drive(proxy.url, { connections: 1, requests: 1 });
+    assert.deepEqual(statuses, { 503: 1 });
+    assert.equal(proxy.endpoint(addressOf(endpoints[0]!)).requests, 0);
+    isWell = true;
+    await until(() => proxy.events.length === 1, 'it is up');
+    assert.equal((await drive(proxy.url, { connections: 1, requests: 10 })).failed, 0);
+  });
+});
+
+describe('a stopped process (SIGSTOP) under load', () => {
   test('safe requests that wait for it go elsewhere when it is found down; back by slow start', async (t) => {
     const endpoints = await processes(t, 4);
     const ill = endpoints[1]!;
