@@ -114,6 +114,6 @@ function tierReason(
 ): SkipReason | null {
   const primaries = candidates[TIER_LOCAL]! + candidates[TIER_REMOTE]!;
   if (tier === TIER_BACKUP) return primaries > 0 ? 'standby' : null;
-  if (tier === TIER_LOCAL || free[TIER_LOCAL]! === 0) return null;
+  if (tier === TIER_LOCAL || free[TIER_LOCAL] === 0) return null;
   return localShare(table.eligibleShare(TIER_LOCAL, request.nowMs)) < 1 ? null : 'other-zone';
 }
