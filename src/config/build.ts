@@ -28,6 +28,7 @@ export function buildConfig(parsed: ParsedConfig, folder: string): Config {
     log: { level, access: { ...access, destination: logFile(access.destination, folder) } },
     shutdown: { drainTimeoutMs: parsed.shutdown.drainTimeout },
     capacity: parsed.capacity,
+    zone: parsed.zone,
     listeners: parsed.listeners.map((listener, index) => buildListener(listener, index, folder)),
     routes: (parsed.routes ?? []).map(buildRoute),
     rateLimits: mapValues(parsed.rateLimits, buildRateLimit),

@@ -12,6 +12,8 @@ export interface Config {
   readonly shutdown: { readonly drainTimeoutMs: number };
   /** Sizes of the shared tables. They are allocated once at start, so a reload cannot change them. */
   readonly capacity: CapacityConfig;
+  /** Where this proxy stands: its upstreams' endpoints of the same zone are preferred. '' = no zone is. */
+  readonly zone: string;
   readonly listeners: readonly ListenerConfig[];
   readonly routes: readonly RouteConfig[];
   readonly rateLimits: Readonly<Record<string, RateLimitConfig>>;

@@ -136,6 +136,13 @@ export function text(expected: string, accept: (text: string) => boolean, json: 
   );
 }
 
+/** Where a proxy or an endpoint stands; '' = nowhere in particular. */
+export function zoneName() {
+  return text('a zone name (letters, digits, "-", "_", "."; 64 at most) or ""', (zone) =>
+    /^[\w.-]{0,64}$/.test(zone),
+  );
+}
+
 /** A time span in ms within inclusive bounds, both spelled as the operator would. */
 export function duration(min: string, max: string) {
   const minMs = parseDurationMs(min) ?? 0;

@@ -19,6 +19,7 @@ import {
   requestKey,
   section,
   text,
+  zoneName,
 } from './leaves.ts';
 import { circuitBreaker, healthCheck, outlier, slowStart } from './schema-health.ts';
 
@@ -40,13 +41,7 @@ const endpoint = section({
     'Most requests in flight to it over all workers; 0 = unlimited.',
   ),
   backup: option(flag(), false, 'Used only while no other endpoint can be.'),
-  zone: option(
-    text('a zone name (letters, digits, "-", "_", "."; 64 at most) or ""', (zone) =>
-      /^[\w.-]{0,64}$/.test(zone),
-    ),
-    '',
-    "Where it stands; endpoints of the proxy's own zone are preferred.",
-  ),
+  zone: option(zoneName(), '', "Where it stands; endpoints of the proxy's own zone are preferred."),
 });
 
 // A bare address is the whole endpoint, with weight 1.

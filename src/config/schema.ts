@@ -21,6 +21,7 @@ import {
   requestKey,
   section,
   text,
+  zoneName,
 } from './leaves.ts';
 import { listener } from './schema-listener.ts';
 import { route } from './schema-route.ts';
@@ -153,6 +154,11 @@ export const configSchema = section({
     }),
     {},
     'Sizes of the shared tables; they are allocated at start, a reload cannot change them.',
+  ),
+  zone: option(
+    zoneName(),
+    '',
+    'Where this proxy stands; endpoints of the same zone are preferred. Empty: no zone is.',
   ),
   listeners: filledList(listener, 'listener').describe('Where clients connect.'),
   routes: list(route)

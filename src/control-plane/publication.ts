@@ -8,9 +8,6 @@ import type { Structure, StructureEndpoint } from '../worker-messages.ts';
 import type { IndexDirectory } from './index-directory.ts';
 import { endpointIdentity } from './slot-directory.ts';
 
-/** The zone of a proxy that was not told where it stands. */
-const NO_ZONE = 0;
-
 /** Where the endpoints and upstreams of a configuration live in shared memory. All of them have an index. */
 export interface Directories {
   readonly slots: IndexDirectory;
@@ -32,13 +29,14 @@ export function buildPublications(
   weighing: Weighing,
 ): UpstreamPublication[] {
   const zones = zonesOf(config);
+  const ownZone = zones.indexOf(config.zone);
   const publications: UpstreamPublication[] = Array.from(
     { length: directories.upstreams.highWater },
     () => EMPTY_PUBLICATION,
   );
   for (const upstream of Object.values(config.upstreams)) {
     const index = directories.upstreams.indexOf(upstream.name)!;
-    publications[index] = buildPublication(upstream, directories.slots, zones, weighing);
+    publications[index] = buildPublication(upstream, directories.slots, zones, ownZone, weighing);
   }
   return publications;
 }
@@ -47,6 +45,7 @@ function buildPublication(
   upstream: UpstreamConfig,
   slots: IndexDirectory,
   zones: readonly string[],
+  ownZone: number,
   weighing: Weighing,
 ): UpstreamPublication {
   const doBackupsJoin = weighing.doBackupsJoin(upstream.name);
@@ -62,7 +61,7 @@ function buildPublication(
       zone: zones.indexOf(endpoint.zone),
     };
   });
-  return buildTables(upstream.policy, upstream, endpoints, NO_ZONE);
+  return buildTables(upstream.policy, upstream, endpoints, ownZone);
 }
 
 /** What workers need to know beside the tables. @param epoch the publication it belongs to. */
@@ -82,7 +81,7 @@ export function buildStructure(epoch: number, config: Config, directories: Direc
 
 /** Zone names by the number that stands for them in the tables; 0 is ''. */
 function zonesOf(config: Config): string[] {
-  const zones = new Set(['']);
+  const zones = new Set(['', config.zone]);
   for (const upstream of Object.values(config.upstreams)) {
     for (const endpoint of upstream.endpoints) zones.add(endpoint.zone);
   }

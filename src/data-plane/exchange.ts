@@ -141,6 +141,7 @@ export class Exchange
     if (route === undefined) return this.fail('no-route');
     const upstream = context.chooseUpstream(route);
     this.upstream = upstream;
+    upstream.affinity.describe(this.pickRequest, reader, upstream.table, context.random);
     this.method = reader.method;
     this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
     this.headerBlock = requestBlock(route, reader, upstream, forwarding);
@@ -305,7 +306,10 @@ export class Exchange
     if (this.method === 'HEAD' || head.status === 204 || head.status === 304) {
       bodyLength = BODY_ABSENT;
     }
-    this.downstream.begin(head, rewriteResponseBlock(head.headerBlock, route), bodyLength);
+    const block = rewriteResponseBlock(head.headerBlock, route);
+    const { affinity } = this.upstream!;
+    const marked = affinity.mark(block, this.pickRequest.preferredSlot, this.slot);
+    this.downstream.begin(head, marked, bodyLength);
   }
 
   onBody(chunk: Uint8Array): boolean {

@@ -1,5 +1,6 @@
 // Who the client is, for the upstream: X-Forwarded-For/-Proto/-Host and Forwarded. A peer that the operator
 // trusts is believed and added to; everyone else's words are replaced. Source: RFC 7239.
+import { addressBytes } from '../config/address.ts';
 import type { Cidr } from '../config/config.ts';
 
 /** A client's address as text: dotted IPv4 (also for v4-mapped IPv6) or compressed IPv6; '' on a unix socket. */
@@ -111,6 +112,24 @@ export class Forwarding {
   constructor(trusted: readonly Cidr[], proto: string) {
     this.trusted = trusted;
     this.proto = proto;
+  }
+
+  /**
+   * The client's address: the last one in X-Forwarded-For that is no trusted proxy's, when a trusted proxy sent it; else
+   * the peer's own.
+   */
+  clientOf(forwardedFor: string, bytes: Uint8Array, peer: string): string {
+    if (this.trusted.length === 0 || forwardedFor === '') return peer;
+    if (!isInBlocks(bytes, this.trusted)) return peer;
+    let client = peer;
+    for (const entry of forwardedFor.split(',').reverse()) {
+      const parsed = addressBytes(entry.trim());
+      if (parsed === undefined) return client;
+      const entryBytes = Uint8Array.from(parsed);
+      client = addressText(entryBytes);
+      if (!isInBlocks(entryBytes, this.trusted)) return client;
+    }
+    return client;
   }
 
   block(received: ReceivedForwarding, bytes: Uint8Array, client: string, host: string): string {

@@ -37,6 +37,8 @@ export class RequestReader {
   forwardedHost = '';
   forwarded = '';
   headerCount = 0;
+  /** Textual address of the client, as trusted proxies tell it; set by the listener after read(). */
+  clientAddress = '';
 
   private hostCount = 0;
   private contentLength = '';

@@ -96,6 +96,7 @@ export class UwsListener {
     }
     const bytes = new Uint8Array(res.getRemoteAddress());
     const client = addressText(bytes);
+    this.reader.clientAddress = this.forwarding.clientOf(this.reader.forwardedFor, bytes, client);
     const forwarding = this.forwarding.block(this.reader, bytes, client, this.reader.host);
     downstream.start(this.reader, forwarding, bodyMax, this.pool);
   }

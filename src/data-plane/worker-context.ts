@@ -16,6 +16,7 @@ import { UpstreamTable } from '../shared-state/upstream-table.ts';
 import { addWorkerActive } from '../shared-state/worker-table.ts';
 import type { Structure, StructureEndpoint, WorkerStart } from '../worker-messages.ts';
 import { InFlight } from './in-flight.ts';
+import { Affinity } from './affinity.ts';
 import { LateHeads } from './late-heads.ts';
 import { Route, Router } from './router.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
@@ -177,7 +178,9 @@ export class WorkerContext {
         endpoints[entry.slot] = this.keepOrOpen(before[entry.slot], entry, config);
       }
       const index = structure.upstreamIndices[name]!;
-      upstreams.set(name, new WorkerUpstream(config, index, this.tables[index]!, endpoints));
+      const affinity = new Affinity(config, structure.endpoints[name] ?? []);
+      const table = this.tables[index]!;
+      upstreams.set(name, new WorkerUpstream(config, index, table, endpoints, affinity));
     }
     this.endpoints = endpoints;
     this.upstreams = upstreams;

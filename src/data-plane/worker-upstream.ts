@@ -2,6 +2,7 @@
 // path, and its open connections by slot. Replaced as a whole when a structure is adopted.
 import type { EndpointConfig, UpstreamConfig } from '../config/config.ts';
 import type { UpstreamTable } from '../shared-state/upstream-table.ts';
+import type { Affinity } from './affinity.ts';
 import type { UpstreamErrorCode, EndpointConnections } from './upstream/engine.ts';
 
 /** A worker's way to one endpoint. Lives as long as the endpoint keeps its slot. */
@@ -20,6 +21,8 @@ export class WorkerUpstream {
   readonly table: UpstreamTable;
   /** By slot, shared with the worker's other upstreams. */
   readonly endpoints: readonly (WorkerEndpoint | undefined)[];
+  /** What ties requests to endpoints. */
+  readonly affinity: Affinity;
   private readonly retryMethods: ReadonlySet<string>;
   private readonly retryOn: ReadonlySet<string>;
 
@@ -28,12 +31,14 @@ export class WorkerUpstream {
     index: number,
     table: UpstreamTable,
     endpoints: readonly (WorkerEndpoint | undefined)[],
+    affinity: Affinity,
   ) {
     this.name = config.name;
     this.index = index;
     this.config = config;
     this.table = table;
     this.endpoints = endpoints;
+    this.affinity = affinity;
     this.retryMethods = new Set(config.retry.methods);
     this.retryOn = new Set(config.retry.on);
   }

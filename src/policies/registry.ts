@@ -31,6 +31,11 @@ export function policyById(policyId: number): Policy {
   return policies[policyId]!;
 }
 
+/** Does a request's key decide? @param policyId a number that policyIdOf gave. */
+export function isKeyed(policyId: number): boolean {
+  return policies[policyId]!.isKeyed;
+}
+
 /** @returns the policy's number. */
 export function policyIdOf(name: PolicyName): number {
   return POLICIES.findIndex(([candidate]) => candidate === name);
