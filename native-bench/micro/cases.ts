@@ -1,0 +1,59 @@
+// What the micro-benchmark measures: the operations that every proxied request pays for, by name.
+import type { PolicyName } from '../../src/config/config.ts';
+import { POLICY_NAMES } from '../../src/policies/index.ts';
+
+/** An operation and the threads that do it at the same time on the same shared memory. */
+export interface MicroCase {
+  readonly operation: 'pick' | 'head' | 'record';
+  /** Of `pick`. */
+  readonly policy: PolicyName;
+  readonly endpoints: number;
+  /** Of `head`: which of HEADS. */
+  readonly head: keyof typeof HEADS;
+  readonly threads: number;
+}
+
+const HEADERS_OF_A_PAGE = Array.from(
+  { length: 15 },
+  (_, index) => `x-response-${index}: value-of-response-header-${index}\r\n`,
+).join('');
+
+/** Response heads as servers send them. */
+export const HEADS = {
+  small:
+    'HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n' +
+    'Content-Type: application/json\r\nContent-Length: 512\r\nConnection: keep-alive\r\n\r\n',
+  large:
+    'HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n' +
+    'Content-Type: text/html; charset=utf-8\r\nContent-Length: 4096\r\nConnection: keep-alive\r\n' +
+    `${HEADERS_OF_A_PAGE}\r\n`,
+} as const;
+
+const ENDPOINT_COUNTS = [3, 16, 64, 1000] as const;
+const THREAD_COUNTS = [1, 2] as const;
+
+/** The name of what a case does, without endpoints and threads. */
+export function nameOf(one: MicroCase): string {
+  if (one.operation === 'pick') return `pick and release: ${one.policy}`;
+  if (one.operation === 'head') {
+    return `response head scan: ${one.head}, ${HEADS[one.head].length} bytes`;
+  }
+  return 'histogram record';
+}
+
+/** All cases, in the order of the report. */
+export function allCases(): MicroCase[] {
+  const cases: MicroCase[] = [];
+  const base = { policy: 'round-robin', endpoints: 3, head: 'small', threads: 1 } as const;
+  for (const policy of POLICY_NAMES) {
+    for (const endpoints of ENDPOINT_COUNTS) {
+      for (const threads of THREAD_COUNTS) {
+        cases.push({ operation: 'pick', policy, endpoints, head: 'small', threads });
+      }
+    }
+  }
+  cases.push({ ...base, operation: 'head' });
+  cases.push({ ...base, operation: 'head', head: 'large' });
+  for (const threads of THREAD_COUNTS) cases.push({ ...base, operation: 'record', threads });
+  return cases;
+}

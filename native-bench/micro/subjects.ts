@@ -1,0 +1,91 @@
+// The operations themselves, as loops over the product's own modules. Built in each measuring thread.
+import { pickEndpoint } from '../../src/policies/index.ts';
+import { mix32 } from '../../src/policies/key-hash.ts';
+import { SeededRandom } from '../../src/random.ts';
+import { ResponseHead } from '../../src/data-plane/upstream/wire/response-head.ts';
+import { HistogramRecorder } from '../../src/shared-state/histograms.ts';
+import type { SharedStateBuffers } from '../../src/shared-state/layout.ts';
+import { SharedState } from '../../src/shared-state/shared-state.ts';
+import { PickRequest } from '../../src/shared-state/upstream-table.ts';
+import { openView } from '../../test/helpers/table.ts';
+import { HEADS, type MicroCase } from './cases.ts';
+
+/** Requests a thread has in flight while it picks: policies that look at counts must have some to look at. */
+const IN_FLIGHT = 16;
+const OPERATIONS_PER_BATCH = 512;
+
+/** An operation, done a batch at a time. */
+export interface Subject {
+  readonly operationsPerBatch: number;
+  /** Before each batch; not timed. */
+  prepare(): void;
+  run(): void;
+}
+
+/** The operation of a case, on shared memory that is published already. */
+export function createSubject(
+  one: MicroCase,
+  buffers: SharedStateBuffers,
+  worker: number,
+): Subject {
+  if (one.operation === 'pick') return createPick(buffers, worker);
+  if (one.operation === 'head') return createHeadScan(HEADS[one.head]);
+  return createRecord(buffers, worker);
+}
+
+function createPick(buffers: SharedStateBuffers, worker: number): Subject {
+  const { table, accounting } = openView(buffers, worker);
+  const random = new SeededRandom(worker + 1);
+  const request = new PickRequest();
+  const held = new Int32Array(IN_FLIGHT).fill(-1);
+  let turn = 0;
+  return {
+    operationsPerBatch: OPERATIONS_PER_BATCH,
+    prepare() {},
+    run() {
+      for (let count = 0; count < OPERATIONS_PER_BATCH; count++) {
+        turn = (turn + 1) | 0;
+        request.reset();
+        request.keyHash = mix32(turn);
+        request.nowMs = (turn >> 8) & 0xffff;
+        const index = pickEndpoint(table, request, random);
+        const place = turn & (IN_FLIGHT - 1);
+        if (held[place]! >= 0) accounting.releaseEndpoint(held[place]!);
+        held[place] = index < 0 ? -1 : table.slotAt(index);
+      }
+    },
+  };
+}
+
+function createHeadScan(text: string): Subject {
+  const copies = 64;
+  const pristine = Buffer.from(text.repeat(copies), 'latin1');
+  const bytes = Buffer.from(pristine);
+  const head = new ResponseHead();
+  return {
+    operationsPerBatch: copies,
+    // A scan overwrites what it has read.
+    prepare: () => bytes.set(pristine),
+    run() {
+      for (let start = 0; start < bytes.length;) {
+        start = head.scan(bytes, start, bytes.length);
+        if (start < 0) throw new Error('the head was refused');
+      }
+    },
+  };
+}
+
+function createRecord(buffers: SharedStateBuffers, worker: number): Subject {
+  const recorder = new HistogramRecorder(new SharedState(buffers), worker);
+  let value = worker + 1;
+  return {
+    operationsPerBatch: OPERATIONS_PER_BATCH,
+    prepare() {},
+    run() {
+      for (let count = 0; count < OPERATIONS_PER_BATCH; count++) {
+        value = (Math.imul(value, 48271) >>> 0) & 0x3ffff;
+        recorder.record(count % 3, 0, value + 1);
+      }
+    },
+  };
+}
