@@ -63,6 +63,14 @@ class Watched {
     return this.balancer!.reload(configOf(upstream));
   }
 
+  setEndpoint(address: string): Promise<void> {
+    return this.balancer!.setEndpoint('api', address, {});
+  }
+
+  removeEndpoint(address: string): Promise<void> {
+    return this.balancer!.removeEndpoint('api', address);
+  }
+
   /** Makes a worker fail and waits until it serves again. */
   async failWorker(index: number): Promise<void> {
     const worker = (): WorkerReport => this.balancer!.state().workers[index]!;
@@ -189,6 +197,28 @@ describe('health through the proxy', () => {
   });
 });
 
+test('response-time: weights follow what the workers measured, published by the evaluator', async (t) => {
+  const after =
+    (ms: number): Answer =>
+    (_request, response) =>
+      void setTimeout(() => response.end(), ms);
+  const endpoints = await servers(t, [after(5), after(5), after(100)]);
+  const [quick, , slow] = endpoints.map(addressOf);
+  const proxy = await Watched.start(t, {
+    ...NO_CHECK,
+    policy: 'response-time',
+    responseTime: { interval: '200ms' },
+    endpoints: endpoints.map(addressOf),
+  });
+  const stop = proxy.load(t, 'GET', 16);
+  await until(() => proxy.endpoint(quick!).effectiveWeight >= 4, 'the quick one weighs more');
+  const before = [quick!, slow!].map((address) => proxy.endpoint(address).requests);
+  await until(() => proxy.endpoint(quick!).requests > before[0]! + 200, 'the load follows');
+  assert.ok(proxy.endpoint(slow!).requests - before[1]! < 100);
+  assert.ok(proxy.endpoint(slow!).effectiveWeight <= 1);
+  assert.equal((await stop()).failed, 0);
+});
+
 describe('what health outlives', () => {
   const ILL: Answer = (request, response) => {
     response.writeHead(request.url === '/health' ? 503 : 200).end();
@@ -216,6 +246,26 @@ describe('what health outlives', () => {
     await until(() => proxy.endpoint(ill).probe!.failed >= before + 3, 'three more probes');
     const elapsedMs = performance.now() - startMs;
     assert.ok(elapsedMs > 2 * 180 - 20, `3 probes in ${elapsedMs} ms`);
+  });
+
+  test('probes follow the endpoints: one that is added is probed and starts slowly, one that is gone is not asked', async (t) => {
+    const endpoints = await servers(t, [good, good]);
+    const [first, second] = endpoints.map(addressOf);
+    const proxy = await Watched.start(t, {
+      endpoints: [first],
+      healthCheck: CHECK,
+      slowStart: { window: '60s' },
+    });
+    assert.equal(proxy.endpoint(first!).effectiveWeight, 1);
+    await proxy.setEndpoint(second!);
+    assert.equal(proxy.endpoint(second!).effectiveWeight, 0.1);
+    await until(() => proxy.events.includes(`probe-up ${second}`), 'the new one is up');
+    await proxy.removeEndpoint(second!);
+    const { requests } = endpoints[1]!;
+    const probes = proxy.endpoint(first!).probe!.passed;
+    await until(() => proxy.endpoint(first!).probe!.passed >= probes + 3, 'three more probes');
+    // One may have been on its way.
+    assert.ok(endpoints[1]!.requests <= requests + 1);
   });
 
   test('when the check fails everywhere it is not believed, and all endpoints serve', async (t) => {
