@@ -197,6 +197,10 @@ function buildCircuitBreaker(
     maxRequests: parsed.maxRequests,
     maxRetries: parsed.maxRetries,
     failureThreshold: parsed.failureThreshold,
+    windowMs: parsed.window,
+    minimumRequests: parsed.minimumRequests,
+    openMs: parsed.openTime,
+    trialRequests: parsed.trialRequests,
   };
 }
 

@@ -224,7 +224,16 @@ export interface UpstreamConfig {
     /** Longest wait for an endpoint when all are at their cap. */
     readonly pendingTimeoutMs: number;
     readonly maxRetries: number;
+    /** Share of failed requests that opens the circuit; 0 = never. */
     readonly failureThreshold: number;
+    /** Time over which failures are counted. */
+    readonly windowMs: number;
+    /** Requests in the window below which the circuit stays closed. */
+    readonly minimumRequests: number;
+    /** How long an open circuit refuses before it lets trials through. */
+    readonly openMs: number;
+    /** Requests let through before the circuit closes. */
+    readonly trialRequests: number;
   };
   readonly panicThreshold: number;
   readonly slowStart: {

@@ -121,11 +121,31 @@ export const circuitBreaker = section({
   ),
   pendingTimeout: option(duration('1ms', '1h'), '10s', 'Longest such wait; then 503.'),
   maxRequests: option(integer(1), 1024, 'Most requests in flight over all workers.'),
-  maxRetries: option(integer(0), 3, 'Most retries in flight over all workers.'),
+  maxRetries: option(
+    integer(0),
+    3,
+    'Most retries in flight over all workers, where retry.budget.percent is 0.',
+  ),
   failureThreshold: option(
     between(0, 1),
     0.5,
     'Share of failed requests that opens the breaker; 0 = never.',
+  ),
+  window: option(duration('1s', '1h'), '10s', 'Time over which failures are counted.'),
+  minimumRequests: option(
+    integer(1),
+    100,
+    'Requests in the window below which the breaker does not open.',
+  ),
+  openTime: option(
+    duration('100ms', '1h'),
+    '5s',
+    'How long an open breaker refuses everything before it lets trials through.',
+  ),
+  trialRequests: option(
+    integer(1, 65_535),
+    5,
+    'Requests let through as a trial; all must pass for the breaker to close.',
   ),
 });
 

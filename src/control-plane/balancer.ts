@@ -12,6 +12,7 @@ import { SharedState } from '../shared-state/shared-state.ts';
 import type { StateReport } from '../telemetry/state-report.ts';
 import type { Administered } from './admin/administered.ts';
 import { AdminServer } from './admin/server.ts';
+import { CircuitKeeper } from './circuit-keeper.ts';
 import { Evaluator } from './evaluator.ts';
 import { UnknownNameError } from './faults.ts';
 import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
@@ -46,6 +47,7 @@ export class Balancer implements Administered {
   private readonly live: LiveConfiguration;
   private readonly pool: WorkerPool;
   private readonly evaluator: Evaluator;
+  private readonly circuits: CircuitKeeper;
   private readonly reporter: StateReporter;
   private admin: AdminServer | null = null;
   private ticker: NodeJS.Timeout | null = null;
@@ -63,6 +65,7 @@ export class Balancer implements Administered {
       structure: () => this.live.structure,
       workerModule: options.workerModule ?? WORKER_MODULE,
     });
+    this.circuits = new CircuitKeeper(state, logger);
     this.evaluator = new Evaluator({
       state,
       clock: systemClock,
@@ -213,6 +216,7 @@ export class Balancer implements Administered {
     const nowMs = systemClock.nowUs() / 1000;
     this.live.sweep();
     this.evaluator.tick();
+    this.circuits.tick(nowMs, this.live.structure);
     // Restored endpoints, raised caps and new tables give room without a release that would tell.
     nudgePending(this.shared);
     this.pool.watch(nowMs);

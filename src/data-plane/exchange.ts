@@ -13,6 +13,8 @@ import { ENDPOINTS_FULL, NO_ENDPOINT, pickEndpoint } from '../policies/index.ts'
 import {
   COUNTER_CONNECT_FAILURES,
   COUNTER_FAILURES,
+  COUNTER_JUDGED,
+  COUNTER_JUDGED_FAILED,
   COUNTER_NO_ENDPOINT,
   COUNTER_REQUESTS,
   COUNTER_RESPONSES_5XX,
@@ -20,6 +22,13 @@ import {
   COUNTER_RETRIES_DENIED,
   INELIGIBLE_MASK,
 } from '../shared-state/layout.ts';
+import {
+  CIRCUIT_REFUSES,
+  NO_TRIAL,
+  circuitUntil,
+  enterCircuit,
+  leaveCircuit,
+} from '../shared-state/circuit-words.ts';
 import { timeWordOf } from '../shared-state/decaying.ts';
 import { OUTCOME_TIMEOUT, recordOutcome } from '../shared-state/outcome.ts';
 import type { PendingRequest } from '../shared-state/pending-list.ts';
@@ -55,6 +64,10 @@ const RETRY_SENT = 0;
 const RETRY_IMPOSSIBLE = 1;
 const RETRY_DENIED = 2;
 type RetryElsewhere = typeof RETRY_SENT | typeof RETRY_IMPOSSIBLE | typeof RETRY_DENIED;
+/** What an exchange says of its upstream: nothing when the client went, or before anybody was asked. */
+const UNJUDGED = 0;
+const PASSED = 1;
+const FAILED = 2;
 /** Backoffs a retry waits for room in the budget: some 2 s with the default backoff. */
 const RETRY_WAITS_MAX = 16;
 /** Between two looks for room in the retry budget of a request that waits for an endpoint that is down. */
@@ -108,6 +121,9 @@ export class Exchange
   /** 5xx seen in this attempt: it is a failure even though it ends well. */
   private isFailedStatus = false;
   private lastError: ExchangeErrorCode = 'no-endpoint';
+  /** Phase of the half-open circuit that this is a trial of. */
+  private trial: number = NO_TRIAL;
+  private judgement: typeof UNJUDGED | typeof PASSED | typeof FAILED = UNJUDGED;
 
   constructor(context: WorkerContext, downstream: Downstream) {
     this.context = context;
@@ -145,7 +161,15 @@ export class Exchange
     this.method = reader.method;
     this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
     this.headerBlock = requestBlock(route, reader, upstream, forwarding);
+    this.judgement = UNJUDGED;
+    this.trial = enterCircuit(context.state, upstream.index);
+    if (this.trial === CIRCUIT_REFUSES) {
+      this.upstream = null;
+      const waitSeconds = circuitUntil(context.state, upstream.index) - context.clock.nowUs() / 1e6;
+      return this.fail('circuit-open', Math.max(1, Math.ceil(waitSeconds)));
+    }
     if (!context.accounting.reserveRequest(upstream.index, upstream.table.maxRequests)) {
+      leaveCircuit(context.state, upstream.index, this.trial, null);
       this.upstream = null;
       return this.fail('circuit-open');
     }
@@ -299,6 +323,7 @@ export class Exchange
       if (mayRepeat && this.retryElsewhere() === RETRY_SENT) return;
     }
     this.recordOutcome(head.status);
+    this.judgement = head.status >= 500 ? FAILED : PASSED;
     this.isResponseBegun = true;
     this.replay.close();
     const route = this.route!;
@@ -346,6 +371,7 @@ export class Exchange
       recordStatus(context.state, this.slot, EXCHANGE_ERRORS[code].status);
     }
     if (this.isResponseBegun) {
+      this.judgement = FAILED;
       context.counters.addError(errorIndexOf(code));
       this.downstream.destroy();
       return this.settle();
@@ -383,6 +409,7 @@ export class Exchange
       if (this.slot !== NO_SLOT) this.recordOutcome(OUTCOME_TIMEOUT);
       return this.fail('response-timeout');
     }
+    this.judgement = FAILED;
     this.context.counters.addError(errorIndexOf('response-timeout'));
     this.downstream.destroy();
     this.settle();
@@ -405,9 +432,10 @@ export class Exchange
   /** Reserves this exchange's place in the retry budget; held until it settles. */
   private takeRetry(): boolean {
     if (this.isRetrying) return true;
-    const { percent, minimum } = this.upstream!.config.retry.budget;
-    const index = this.upstream!.index;
-    if (!this.context.accounting.reserveRetry(index, percent, minimum)) {
+    const { index, config } = this.upstream!;
+    const { percent, minimum } = config.retry.budget;
+    const { maxRetries } = config.circuitBreaker;
+    if (!this.context.accounting.reserveRetry(index, percent, minimum, maxRetries)) {
       this.context.counters.addUpstream(index, COUNTER_RETRIES_DENIED, 1);
       return false;
     }
@@ -486,10 +514,13 @@ export class Exchange
   // ── endings ──
 
   /** The proxy answers itself; nothing has been sent yet. */
-  private fail(code: ExchangeErrorCode): void {
+  private fail(code: ExchangeErrorCode, retryAfterSeconds = 0): void {
+    if (this.attemptCount > 0 && EXCHANGE_ERRORS[code].source === 'upstream') {
+      this.judgement = FAILED;
+    }
     this.context.counters.addError(errorIndexOf(code));
     this.resumeRequest();
-    this.downstream.answer(code, 0);
+    this.downstream.answer(code, retryAfterSeconds);
     this.settle();
   }
 
@@ -527,6 +558,7 @@ export class Exchange
     this.replay.reset();
     if (upstream === null) return;
     context.inFlight.remove(this);
+    this.judge(upstream.index);
     if (this.isRetrying) context.accounting.releaseRetry(upstream.index);
     context.accounting.releaseRequest(upstream.index);
     if (this.pendingUpstream >= 0) context.pending.cancel(this);
@@ -534,6 +566,16 @@ export class Exchange
     if (this.isFailedStatus) context.counters.addEndpoint(slot, COUNTER_FAILURES, 1);
     // Last: the place may go to a waiting exchange, which starts on it at once.
     context.releaseEndpoint(upstream.index, slot);
+  }
+
+  /** What the circuit breaker learns of the exchange: its end, retries included. */
+  private judge(upstream: number): void {
+    const { context, judgement } = this;
+    const isPassed = judgement === UNJUDGED ? null : judgement === PASSED;
+    leaveCircuit(context.state, upstream, this.trial, isPassed);
+    if (judgement === UNJUDGED) return;
+    context.counters.addUpstream(upstream, COUNTER_JUDGED, 1);
+    if (judgement === FAILED) context.counters.addUpstream(upstream, COUNTER_JUDGED_FAILED, 1);
   }
 
   private pauseRequest(): void {

@@ -2,12 +2,14 @@
 // sees and policies read, and in the stripe of the worker that holds it. When a worker dies the primary
 // takes its stripe out of the totals, so counts stay true for months. Every acquire has one release.
 import {
+  LIVE_CONNECTIONS,
   LIVE_PENDING,
   LIVE_REQUESTS,
   LIVE_RETRIES,
   LIVE_WORDS,
   SLOT_ACTIVE,
   SLOT_WORDS,
+  STRIPE_CONNECTIONS,
   STRIPE_PENDING,
   STRIPE_REQUESTS,
   STRIPE_RETRIES,
@@ -97,8 +99,13 @@ export class Accounting {
 
   /**
    * Reserves a retry within the budget: at most `minimum`, or `percent` of the requests in flight where that is more.
+   * A budget takes the place of the fixed bound; with 0 percent there is none, and `cap` is the bound.
+   * Source: Envoy, retry_budget and max_retries.
    */
-  reserveRetry(upstream: number, percent: number, minimum: number): boolean {
+  reserveRetry(upstream: number, percent: number, minimum: number, cap: number): boolean {
+    if (percent === 0) {
+      return cap > 0 && this.reserveLive(upstream, LIVE_RETRIES, STRIPE_RETRIES, cap);
+    }
     const active = Atomics.load(this.upstreams, upstream * LIVE_WORDS + LIVE_REQUESTS);
     const allowed = Math.max(minimum, Math.floor((active * percent) / 100));
     if (allowed === 0) return false;
@@ -116,6 +123,15 @@ export class Accounting {
 
   releasePending(upstream: number): void {
     this.releaseLive(upstream, LIVE_PENDING, STRIPE_PENDING);
+  }
+
+  /** Before a connection to any endpoint of the upstream is opened. @returns false at maxConnections. */
+  reserveConnection(upstream: number, cap: number): boolean {
+    return this.reserveLive(upstream, LIVE_CONNECTIONS, STRIPE_CONNECTIONS, cap);
+  }
+
+  releaseConnection(upstream: number): void {
+    this.releaseLive(upstream, LIVE_CONNECTIONS, STRIPE_CONNECTIONS);
   }
 
   private reserveLive(upstream: number, word: number, stripeWord: number, cap: number): boolean {
@@ -194,6 +210,7 @@ export function reclaimStripe(state: SharedState, worker: number): number {
     [STRIPE_REQUESTS, LIVE_REQUESTS],
     [STRIPE_RETRIES, LIVE_RETRIES],
     [STRIPE_PENDING, LIVE_PENDING],
+    [STRIPE_CONNECTIONS, LIVE_CONNECTIONS],
   ] as const;
   for (let upstream = 0; upstream < state.sizes.upstreams; upstream++) {
     for (const [stripeWord, liveWord] of parts) {

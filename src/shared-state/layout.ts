@@ -20,7 +20,7 @@
 // and are single 8-byte stores on the platforms Node runs on, so a reader never sees half of one.
 
 /** Changed whenever a word moves, so that two builds never share memory by mistake. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /** Int32 words in a 64-byte line. */
 export const LINE_WORDS = 16;
@@ -182,13 +182,32 @@ export const LIVE_RETRIES = 2 * LINE_WORDS;
 export const LIVE_PENDING = 3 * LINE_WORDS;
 /** Line 4. Flag bits that rule an endpoint out now: INELIGIBLE_MASK or, in panic, fewer. Writer: primary. */
 export const LIVE_INELIGIBLE_MASK = 4 * LINE_WORDS;
-/** Line 4. 1 = the circuit is open, 2 = half-open. Writer: primary. */
+/** Line 4. CIRCUIT_*. Writer: primary. Readers: workers, once a request, atomic. */
 export const LIVE_CIRCUIT = 4 * LINE_WORDS + 1;
+/** Line 4. Second of the process clock at which an open circuit lets trials through. Writer: primary. */
+export const LIVE_CIRCUIT_UNTIL = 4 * LINE_WORDS + 2;
 
 /** Line 8. Ticket of the longest waiting request. Writers: workers by CAS, forward only. Wraps at 2^32. */
 export const LIVE_QUEUE_HEAD = 8 * LINE_WORDS;
 /** Line 9. Ticket the next request to wait will get. Writers: workers by CAS, forward only. Wraps at 2^32. */
 export const LIVE_QUEUE_TAIL = 9 * LINE_WORDS;
+
+/** Line 10. Connections to the upstream's endpoints, open or opening. Writers: workers by CAS against maxConnections. */
+export const LIVE_CONNECTIONS = 10 * LINE_WORDS;
+/**
+ * Line 11. Trials of a half-open circuit: phase in the upper half, count in the lower one. The primary begins a phase
+ * by writing all three; a worker changes a word by compare-and-swap and only in the phase it knows.
+ * How many may still be let through.
+ */
+export const LIVE_TRIALS_LEFT = 11 * LINE_WORDS;
+/** How many ended well. */
+export const LIVE_TRIALS_PASSED = 11 * LINE_WORDS + 1;
+/** How many failed. */
+export const LIVE_TRIALS_FAILED = 11 * LINE_WORDS + 2;
+
+export const CIRCUIT_CLOSED = 0;
+export const CIRCUIT_OPEN = 1;
+export const CIRCUIT_HALF_OPEN = 2;
 
 // ── pending (Int32, one line a cell) ── a ring of cells an upstream; ticket t is in cell t mod PENDING_CELLS.
 /** Requests of one upstream that can wait at once, whatever maxPending says. A power of two. */
@@ -235,11 +254,12 @@ export const WORKER_STATE_FAILED = 4;
 export const WORKER_STATE_NAMES = ['stopped', 'starting', 'running', 'draining', 'failed'] as const;
 
 // ── stripes (Int32, per worker, whole lines) ── writer: the worker; the primary once it is dead.
-/** Words of an upstream's part of a stripe: requests, retries, pending. */
+/** Words of an upstream's part of a stripe: requests, retries, pending, connections. */
 export const UPSTREAM_STRIPE_WORDS = 4;
 export const STRIPE_REQUESTS = 0;
 export const STRIPE_RETRIES = 1;
 export const STRIPE_PENDING = 2;
+export const STRIPE_CONNECTIONS = 3;
 
 // ── counters (float64, per worker) ── writer: the worker; they survive its replacement.
 /** Per endpoint. */
@@ -255,7 +275,10 @@ export const COUNTER_RETRIES = 0;
 export const COUNTER_RETRIES_DENIED = 1;
 export const COUNTER_NO_ENDPOINT = 2;
 export const COUNTER_STATUS_1XX = 3;
-export const UPSTREAM_COUNTERS = 8;
+/** Exchanges by which the circuit breaker judges the upstream, and those of them that failed. */
+export const COUNTER_JUDGED = 8;
+export const COUNTER_JUDGED_FAILED = 9;
+export const UPSTREAM_COUNTERS = 16;
 /** Per worker: requests, connections, then one a code of EXCHANGE_ERRORS in its order. */
 export const COUNTER_WORKER_REQUESTS = 0;
 export const COUNTER_WORKER_ERRORS = 8;
