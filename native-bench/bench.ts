@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { readEnvironment } from '../src/cli/load/environment.ts';
 import { InputError } from '../src/errors.ts';
 import { installCleanup } from './harness/children.ts';
-import type { LoadTools } from './harness/load.ts';
+import { type LoadTools, wrkSeconds } from './harness/load.ts';
 import { measureWorkload, type WorkloadMeasurement } from './harness/measure.ts';
 import {
   compileC,
@@ -23,9 +23,10 @@ import { buildRecord } from './report/record.ts';
 import { saveRun } from './report/save.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
-/** Per slot beside its seconds: warm-up, starting the generator. Times two, a slot never takes longer. */
-const SLOT_OVERHEAD_SECONDS = 0.35;
-const WORKLOAD_OVERHEAD_SECONDS = 25;
+/** Per slot beside its seconds: warm-up, starting the generator. */
+const SLOT_OVERHEAD_SECONDS = 0.3;
+/** Starting and warming up the peers of a workload. */
+const WORKLOAD_OVERHEAD_SECONDS = 20;
 const WARMUP_STEP_SECONDS = 0.5;
 /** Above it somebody else is at work here, and latencies say more about them than about the proxies. */
 const BUSY_LOAD_AVERAGE = 0.7;
@@ -40,13 +41,16 @@ function peersOf(workload: Workload, present: readonly Peer[], options: BenchOpt
   );
 }
 
-/** Roughly how long the run takes: every peer a slot, and half as many of the baseline's, twice for the fixed rate. */
+/** Roughly how long the run takes: a slot for every peer and half as many for the baseline, and for most of them
+ *  another at the fixed rate. */
 function estimateSeconds(options: BenchOptions, present: readonly Peer[]): number {
   let seconds = 0;
   for (const workload of options.workloads) {
-    const slots = peersOf(workload, present, options).length * 1.5 * (workload.isTls ? 1.3 : 1.8);
+    const peers = peersOf(workload, present, options).length;
+    const slots = workload.isTls ? 1.5 * peers : 2.4 * peers;
+    const slotSeconds = workload.isTls ? wrkSeconds(options.seconds) : options.seconds;
     seconds +=
-      slots * options.pairs * (options.seconds + SLOT_OVERHEAD_SECONDS) + WORKLOAD_OVERHEAD_SECONDS;
+      slots * options.pairs * (slotSeconds + SLOT_OVERHEAD_SECONDS) + WORKLOAD_OVERHEAD_SECONDS;
   }
   return seconds;
 }
@@ -122,7 +126,7 @@ async function run(options: BenchOptions): Promise<number> {
   }
   const { present, missing } = findPeers(options);
   const estimate = estimateSeconds(options, present);
-  log(`this takes about ${Math.ceil(estimate / 60)} min`);
+  log(`this takes about ${Math.round(estimate / 30) / 2} min`);
   const deadline = setTimeout(
     () => {
       log('took more than twice as long as it should: given up');

@@ -8,11 +8,12 @@ import { checkExchange } from './exchange.ts';
 import type { Latencies } from './latencies.ts';
 import { countErrors, type LoadTools, runLoad } from './load.ts';
 import { type Memory, processTree, sampleMemory } from './process-cost.ts';
+import { median } from './statistics.ts';
 import type { Certificate } from './toolchain.ts';
 
-/** Share of the baseline's best rate at which all are measured at a fixed rate. */
+/** Share of the baseline's full rate at which all are measured at a fixed rate. */
 const FIXED_RATE_SHARE = 0.6;
-/** A peer whose best is below this many times the fixed rate would only queue: it is not measured there. */
+/** A peer whose full rate is below this many times the fixed rate would only queue: it is not measured there. */
 const FIXED_RATE_HEADROOM = 1.02;
 /** JavaScript is compiled while it runs, and that must be over before the first slot: a peer is loaded in steps
  *  until a step costs no less CPU per request than this share of the one before. */
@@ -199,10 +200,10 @@ class Field {
     }
   }
 
-  /** The best full rate of a peer. */
-  bestRate(peer: string): number {
-    const rates = this.slots.filter((slot) => slot.peer === peer && slot.phase === 'full');
-    return Math.max(0, ...rates.map((slot) => slot.requestsPerSecond));
+  /** A peer's full rate: the median of its slots, which one lucky or disturbed slot does not move. 0 = none. */
+  fullRate(peer: string): number {
+    const own = this.slots.filter((slot) => slot.peer === peer && slot.phase === 'full');
+    return own.length === 0 ? 0 : median(own.map((slot) => slot.requestsPerSecond));
   }
 
   async stop(): Promise<void> {
@@ -240,10 +241,10 @@ export async function measureWorkload(
     // Without the baseline, the first peer that runs sets the rate.
     const [first] = field.running.keys();
     const reference = field.running.has(options.baseline) ? options.baseline : (first ?? '');
-    const fixedRate = workload.isTls ? 0 : Math.floor(field.bestRate(reference) * FIXED_RATE_SHARE);
+    const fixedRate = workload.isTls ? 0 : Math.floor(field.fullRate(reference) * FIXED_RATE_SHARE);
     if (fixedRate > 0) {
       const able = [...field.running.keys()].filter(
-        (name) => field.bestRate(name) > fixedRate * FIXED_RATE_HEADROOM,
+        (name) => field.fullRate(name) > fixedRate * FIXED_RATE_HEADROOM,
       );
       await field.measure('fixed', able, fixedRate);
     }

@@ -110,7 +110,8 @@ export function formatReport(record: RunRecord, svg: string | null): string {
     '',
     `${record.startedAt.slice(0, 16).replace('T', ' ')} UTC, ${environment.commit}, ${environment.cpu}, ` +
       `${environment.cpus} CPUs, ${environment.system}, Node ${environment.node}. ` +
-      `${record.pairs} rounds of ${record.seconds} s slots${isAll ? '' : ', not all workloads'}.`,
+      `${record.pairs} rounds of ${record.seconds} s slots${isAll ? '' : ', not all workloads'}, ` +
+      `in ${formatNumber(record.elapsedSeconds / 60)} minutes; load average at the start: ${formatNumber(record.loadAverage)}.`,
     '',
     `CPU is that of the proxy's processes, all threads, median of the slots. Ratios are medians of slots measured beside`,
     `a slot of ${record.baseline}, with the least and the greatest. Latencies are of all slots together; at the fixed rate`,
