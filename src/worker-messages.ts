@@ -2,6 +2,7 @@
 // thread boundary. A worker that hears nothing more serves on with what it has.
 import type { MessagePort } from 'node:worker_threads';
 import type { Config, EndpointConfig } from './config/config.ts';
+import type { LimitTableBuffers } from './shared-state/limit-table.ts';
 import type { SharedStateBuffers } from './shared-state/layout.ts';
 
 /** What a worker must know beyond the shared tables to serve an epoch: everything that is not a number. */
@@ -15,6 +16,14 @@ export interface Structure {
   readonly endpoints: Readonly<Record<string, readonly StructureEndpoint[]>>;
   /** Zone names by number; 0 is ''. */
   readonly zones: readonly string[];
+  /** Shared tables of the rate limits, by name. */
+  readonly limits: Readonly<Record<string, StructureLimit>>;
+}
+
+export interface StructureLimit {
+  /** Tells one table of a name from the next. */
+  readonly id: number;
+  readonly buffers: LimitTableBuffers;
 }
 
 export interface StructureEndpoint {

@@ -14,6 +14,7 @@ import type { UpstreamPublication } from '../shared-state/table-publisher.ts';
 import type { PrimaryMessage, Structure } from '../worker-messages.ts';
 import { EpochPublisher } from './epoch-publisher.ts';
 import { LaggingWorkersError, UnknownNameError } from './faults.ts';
+import { LimitTables } from './limit-tables.ts';
 import { type BoundAddresses, withAddresses } from './listen-probe.ts';
 import {
   buildPublications,
@@ -66,6 +67,7 @@ export class LiveConfiguration {
   published: readonly UpstreamPublication[] = [];
   readonly directories: Directories;
   readonly publisher: EpochPublisher;
+  private readonly limitTables: LimitTables;
   /** As last read, to compare a reload with. */
   private configured: Config;
   private readonly state: SharedState;
@@ -88,10 +90,18 @@ export class LiveConfiguration {
       slots: createSlotDirectory(state),
       upstreams: createUpstreamDirectory(state),
     };
+    this.limitTables = new LimitTables(state.sizes.workers);
     this.publisher = new EpochPublisher(state, broadcast);
     this.configured = config;
     this.current = withAddresses(config, addresses);
-    this.structure = { epoch: 0, config, upstreamIndices: {}, endpoints: {}, zones: [''] };
+    this.structure = {
+      epoch: 0,
+      config,
+      upstreamIndices: {},
+      endpoints: {},
+      zones: [''],
+      limits: {},
+    };
     this.check(config);
     this.put(this.current, true);
   }
@@ -248,7 +258,10 @@ export class LiveConfiguration {
     }
     const structure = this.publisher.publish(
       publications,
-      isStructural ? (epoch) => buildStructure(epoch, next, this.directories) : null,
+      isStructural
+        ? (epoch) =>
+            buildStructure(epoch, next, this.directories, this.limitTables.sync(next.rateLimits))
+        : null,
     );
     this.current = next;
     this.published = publications;

@@ -65,7 +65,12 @@ function buildPublication(
 }
 
 /** What workers need to know beside the tables. @param epoch the publication it belongs to. */
-export function buildStructure(epoch: number, config: Config, directories: Directories): Structure {
+export function buildStructure(
+  epoch: number,
+  config: Config,
+  directories: Directories,
+  limits: Structure['limits'],
+): Structure {
   const upstreamIndices: Record<string, number> = {};
   const endpoints: Record<string, StructureEndpoint[]> = {};
   for (const upstream of Object.values(config.upstreams)) {
@@ -76,7 +81,7 @@ export function buildStructure(epoch: number, config: Config, directories: Direc
       return { slot, generation: directories.slots.generationOf(slot), endpoint };
     });
   }
-  return { epoch, config, upstreamIndices, endpoints, zones: zonesOf(config) };
+  return { epoch, config, upstreamIndices, endpoints, zones: zonesOf(config), limits };
 }
 
 /** Zone names by the number that stands for them in the tables; 0 is ''. */

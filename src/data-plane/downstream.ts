@@ -7,6 +7,18 @@ export const BODY_ABSENT = -2;
 /** Length not known before the end. */
 export const BODY_UNSIZED = -1;
 
+/** What an answer of the proxy's own says beyond its code. */
+export interface AnswerDetails {
+  /** 0 = the code's own. */
+  readonly status: number;
+  /** 0 = not said. */
+  readonly retryAfterSeconds: number;
+  /** Names and values, checked. */
+  readonly headers: readonly (readonly [string, string])[];
+}
+
+export const NO_DETAILS: AnswerDetails = { status: 0, retryAfterSeconds: 0, headers: [] };
+
 export interface Downstream {
   /**
    * The response begins. Sent no later than with the first body bytes.
@@ -21,8 +33,8 @@ export interface Downstream {
   write(chunk: Uint8Array): boolean;
   /** The response is complete. */
   end(): void;
-  /** The proxy's own answer, when nothing has been sent yet. @param retryAfterSeconds 0 = not said. */
-  answer(code: ExchangeErrorCode, retryAfterSeconds: number): void;
+  /** The proxy's own answer, when nothing has been sent yet. */
+  answer(code: ExchangeErrorCode, details: AnswerDetails): void;
   /** Breaks the connection off: the client must not take what it has for the whole. */
   destroy(): void;
   /** Holds the request body back, and lets it flow again. */

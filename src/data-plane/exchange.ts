@@ -2,13 +2,16 @@
 // client, passes the response on with backpressure both ways, and gives back all it reserved exactly once.
 // Runs on a worker thread. Exchanges are pooled by their listener: reset by start(), free again after settle().
 //
-//   start ► attempt ► (engine) onHead ► onBody… ► onEnd ► settle
+//   start ► (delay of a rate limit) ► enter
+//   enter ► attempt ► (engine) onHead ► onBody… ► onEnd ► settle
 //            ▲ │ └─ onError / 502–504 ─ retry? ─┘      └─ every other way out ends in settle, too
 //            │ └ all endpoints full: wait ► onGrant
 //            └──────────────────────────────┘
 import type { Route } from './router.ts';
 import { rewriteTarget } from './router.ts';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
+import { limitHeaders, retryAfterSeconds } from '../limits/limit-headers.ts';
+import type { RateLimit } from '../limits/rate-limit.ts';
 import { ENDPOINTS_FULL, NO_ENDPOINT, pickEndpoint } from '../policies/index.ts';
 import {
   COUNTER_CONNECT_FAILURES,
@@ -40,7 +43,14 @@ import {
   recordStatus,
 } from '../shared-state/slot-words.ts';
 import { PickRequest } from '../shared-state/upstream-table.ts';
-import { BODY_ABSENT, BODY_UNSIZED, type Downstream } from './downstream.ts';
+import type { Delayed } from './delay-line.ts';
+import {
+  type AnswerDetails,
+  BODY_ABSENT,
+  BODY_UNSIZED,
+  type Downstream,
+  NO_DETAILS,
+} from './downstream.ts';
 import type { ForwardedRequest } from './in-flight.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { requestBlock } from './request-headers.ts';
@@ -74,7 +84,7 @@ const RETRY_WAITS_MAX = 16;
 const LEAVE_AGAIN_MS = 25;
 
 export class Exchange
-  implements UpstreamRequest, UpstreamHandler, Timed, PendingRequest, ForwardedRequest
+  implements UpstreamRequest, UpstreamHandler, Timed, Delayed, PendingRequest, ForwardedRequest
 {
   // What is sent on; read by the engine during dispatch.
   method = '';
@@ -93,6 +103,9 @@ export class Exchange
   pendingTicket = 0;
   pendingPrevious: PendingRequest | null = null;
   pendingNext: PendingRequest | null = null;
+  // Delay line.
+  delayPlace = -1;
+  delayDueMs = 0;
   // List of what is in flight.
   inFlightPrevious: ForwardedRequest | null = null;
   inFlightNext: ForwardedRequest | null = null;
@@ -113,6 +126,8 @@ export class Exchange
   private retryTimer: NodeJS.Timeout | null = null;
   private leaveTimer: NodeJS.Timeout | null = null;
   private isActive = false;
+  /** Counted in the upstream. */
+  private isEntered = false;
   private isRetrying = false;
   private isSent = false;
   private isResponseBegun = false;
@@ -142,8 +157,10 @@ export class Exchange
     this.isSent = false;
     this.isResponseBegun = false;
     this.isRequestPaused = false;
+    this.isEntered = false;
     this.attemptCount = 0;
     this.slot = NO_SLOT;
+    this.upstream = null;
     this.call = null;
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
@@ -155,24 +172,44 @@ export class Exchange
     const route = context.router.find(reader);
     this.route = route ?? null;
     if (route === undefined) return this.fail('no-route');
+    const { limits } = route;
+    if (limits !== null) {
+      const refusing = limits.charge(reader, context.clock.nowUs());
+      if (refusing !== null) return this.refuseByLimit(refusing);
+    }
     const upstream = context.chooseUpstream(route);
     this.upstream = upstream;
     upstream.affinity.describe(this.pickRequest, reader, upstream.table, context.random);
     this.method = reader.method;
     this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
     this.headerBlock = requestBlock(route, reader, upstream, forwarding);
-    this.judgement = UNJUDGED;
-    this.trial = enterCircuit(context.state, upstream.index);
-    if (this.trial === CIRCUIT_REFUSES) {
-      this.upstream = null;
-      const waitSeconds = circuitUntil(context.state, upstream.index) - context.clock.nowUs() / 1e6;
-      return this.fail('circuit-open', Math.max(1, Math.ceil(waitSeconds)));
+    const delayMs = limits === null ? 0 : limits.delayMs;
+    if (delayMs > 0) context.delays.add(this, delayMs);
+    else this.enter(route, upstream);
+  }
+
+  /** A rate limit has held the request back for long enough. */
+  onDelayOver(): void {
+    this.enter(this.route!, this.upstream!);
+  }
+
+  /** The limits allow the request: from here on it counts in its upstream. */
+  private enter(route: Route, upstream: WorkerUpstream): void {
+    const { context } = this;
+    const { index } = upstream;
+    const trial = enterCircuit(context.state, index);
+    if (trial === CIRCUIT_REFUSES) {
+      const openSeconds = circuitUntil(context.state, index) - context.clock.nowUs() / 1e6;
+      const waitSeconds = Math.max(1, Math.ceil(openSeconds));
+      return this.fail('circuit-open', { ...NO_DETAILS, retryAfterSeconds: waitSeconds });
     }
-    if (!context.accounting.reserveRequest(upstream.index, upstream.table.maxRequests)) {
-      leaveCircuit(context.state, upstream.index, this.trial, null);
-      this.upstream = null;
+    if (!context.accounting.reserveRequest(index, upstream.table.maxRequests)) {
+      leaveCircuit(context.state, index, trial, null);
       return this.fail('circuit-open');
     }
+    this.isEntered = true;
+    this.trial = trial;
+    this.judgement = UNJUDGED;
     context.inFlight.add(this);
     const requestMs = route.config.timeouts.requestMs;
     this.deadlineMs = 0;
@@ -181,6 +218,15 @@ export class Exchange
       context.wheel.arm(this, requestMs);
     }
     this.attempt();
+  }
+
+  private refuseByLimit(limit: RateLimit): void {
+    const { status } = limit.config;
+    this.fail('rate-limit', {
+      status,
+      retryAfterSeconds: retryAfterSeconds(limit),
+      headers: limitHeaders(limit),
+    });
   }
 
   // ── the client's side ──
@@ -514,13 +560,13 @@ export class Exchange
   // ── endings ──
 
   /** The proxy answers itself; nothing has been sent yet. */
-  private fail(code: ExchangeErrorCode, retryAfterSeconds = 0): void {
+  private fail(code: ExchangeErrorCode, details: AnswerDetails = NO_DETAILS): void {
     if (this.attemptCount > 0 && EXCHANGE_ERRORS[code].source === 'upstream') {
       this.judgement = FAILED;
     }
     this.context.counters.addError(errorIndexOf(code));
     this.resumeRequest();
-    this.downstream.answer(code, retryAfterSeconds);
+    this.downstream.answer(code, details);
     this.settle();
   }
 
@@ -554,9 +600,10 @@ export class Exchange
       clearTimeout(this.leaveTimer);
       this.leaveTimer = null;
     }
+    context.delays.remove(this);
     context.wheel.disarm(this);
     this.replay.reset();
-    if (upstream === null) return;
+    if (upstream === null || !this.isEntered) return;
     context.inFlight.remove(this);
     this.judge(upstream.index);
     if (this.isRetrying) context.accounting.releaseRetry(upstream.index);

@@ -1,6 +1,7 @@
 // Finds the route of a request: first match wins. Paths are compared as they came, percent-encoding included,
 // so that what matched is what is forwarded.
 import type { RouteConfig } from '../config/config.ts';
+import type { RouteLimits } from './route-limits.ts';
 
 /** What a route can be matched on. */
 export interface RoutableRequest {
@@ -14,6 +15,8 @@ export interface RoutableRequest {
 /** One route, compiled. */
 export class Route {
   readonly config: RouteConfig;
+  /** null: the route has none. */
+  readonly limits: RouteLimits | null;
   private readonly exactHosts: readonly string[];
   /** `.example.com` for `*.example.com`. */
   private readonly hostSuffixes: readonly string[];
@@ -23,8 +26,9 @@ export class Route {
   private readonly headers: readonly (readonly [string, string])[];
   private readonly anyHost: boolean;
 
-  constructor(config: RouteConfig) {
+  constructor(config: RouteConfig, limits: RouteLimits | null = null) {
     this.config = config;
+    this.limits = limits;
     const { hosts, path, methods, headers } = config.match;
     this.anyHost = hosts.length === 0 || hosts.includes('*');
     this.exactHosts = hosts.filter((host) => !host.startsWith('*.'));

@@ -1,6 +1,7 @@
 // The uWebSockets.js listener of one worker: accepts, reads, and hands each request to an exchange. All workers
 // listen on the same port (SO_REUSEPORT). uWS ends the process when a handler returns without an answer and
 // without onAborted, so onAborted comes first, always.
+import { STATUS_CODES } from 'node:http';
 import {
   _cfg,
   App,
@@ -14,7 +15,13 @@ import {
 } from 'uWebSockets.js';
 import type { ListenerConfig } from '../config/config.ts';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
-import { BODY_ABSENT, BODY_UNSIZED, type Downstream } from './downstream.ts';
+import {
+  BODY_ABSENT,
+  BODY_UNSIZED,
+  type AnswerDetails,
+  NO_DETAILS,
+  type Downstream,
+} from './downstream.ts';
 import { Exchange } from './exchange.ts';
 import { addressText, Forwarding } from './forwarded.ts';
 import { RequestReader } from './request-reader.ts';
@@ -132,7 +139,7 @@ class UwsDownstream implements Downstream, LateHead {
   private requestBytes = 0;
   private pool: UwsDownstream[] | null = null;
   private errorCode: ExchangeErrorCode = 'internal';
-  private retryAfterSeconds = 0;
+  private answerDetails: AnswerDetails = NO_DETAILS;
   // Bound once, used for every request.
   private readonly onAborted = (): void => this.aborted();
   private readonly onWritable = (offset: number): boolean => this.writable(offset);
@@ -175,7 +182,7 @@ class UwsDownstream implements Downstream, LateHead {
     this.isHeadRequest = method === 'HEAD';
     this.isRequestBodyOpen = true;
     this.context.counters.addError(errorIndexOf(code));
-    this.answer(code, 0);
+    this.answer(code, NO_DETAILS);
   }
 
   private receiveBody(bodyMax: number): void {
@@ -225,10 +232,10 @@ class UwsDownstream implements Downstream, LateHead {
     this.finish();
   }
 
-  answer(code: ExchangeErrorCode, retryAfterSeconds: number): void {
+  answer(code: ExchangeErrorCode, details: AnswerDetails): void {
     if (this.isEnded || this.res === null) return;
     this.errorCode = code;
-    this.retryAfterSeconds = retryAfterSeconds;
+    this.answerDetails = details;
     this.res.cork(this.corkAnswer);
     this.finish();
   }
@@ -315,11 +322,14 @@ class UwsDownstream implements Downstream, LateHead {
   private answerCorked(): void {
     const entry = EXCHANGE_ERRORS[this.errorCode];
     const res = this.res!;
-    const body = `${entry.status} ${entry.message}\n`;
-    res.writeStatus(`${entry.status} ${REASONS[entry.status] ?? 'Error'}`);
+    const { retryAfterSeconds, headers, status: ownStatus } = this.answerDetails;
+    const status = ownStatus === 0 ? entry.status : ownStatus;
+    const body = `${status} ${entry.message}\n`;
+    res.writeStatus(`${status} ${REASONS[status] ?? STATUS_CODES[status] ?? 'Error'}`);
     res.writeHeader('Content-Type', 'text/plain; charset=utf-8');
     res.writeHeader('x-millrace-error', entry.header);
-    if (this.retryAfterSeconds > 0) res.writeHeader('Retry-After', String(this.retryAfterSeconds));
+    if (retryAfterSeconds > 0) res.writeHeader('Retry-After', String(retryAfterSeconds));
+    for (const [name, value] of headers) res.writeHeader(name, value);
     const isClosing = this.isRequestBodyOpen || this.context.isDraining;
     if (this.isHeadRequest) {
       res.writeHeader('Content-Length', String(body.length));

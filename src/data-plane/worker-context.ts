@@ -17,7 +17,9 @@ import { addWorkerActive } from '../shared-state/worker-table.ts';
 import type { Structure, StructureEndpoint, WorkerStart } from '../worker-messages.ts';
 import { InFlight } from './in-flight.ts';
 import { Affinity } from './affinity.ts';
+import { DelayLine } from './delay-line.ts';
 import { LateHeads } from './late-heads.ts';
+import { WorkerLimits } from './route-limits.ts';
 import { Route, Router } from './router.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
 import { type WorkerEndpoint, WorkerUpstream } from './worker-upstream.ts';
@@ -36,6 +38,8 @@ export class WorkerContext {
   readonly wheel: TimerWheel;
   readonly heads: LateHeads = new LateHeads();
   readonly inFlight: InFlight = new InFlight();
+  /** Requests that a rate limit holds back. */
+  readonly delays: DelayLine = new DelayLine(systemClock);
   /** Requests that wait for an endpoint to have room. */
   readonly pending: PendingQueue;
   router: Router;
@@ -46,6 +50,7 @@ export class WorkerContext {
   private readonly epochs: EpochReader;
   private readonly engines: Engines;
   private readonly doorbell: Doorbell;
+  private readonly limits: WorkerLimits;
   /** The structure that belongs to a published epoch and is not adopted yet. */
   private learned: Structure | null;
   private upstreams: Map<string, WorkerUpstream> = new Map();
@@ -63,6 +68,7 @@ export class WorkerContext {
     for (let upstream = 0; upstream < this.state.sizes.upstreams; upstream++) {
       this.tables.push(new UpstreamTable(this.state, this.accounting, upstream));
     }
+    this.limits = new WorkerLimits(start.worker);
     this.epochs = new EpochReader(this.state, start.worker, this.tables);
     this.router = new Router([]);
     this.learned = start.structure;
@@ -163,6 +169,7 @@ export class WorkerContext {
   /** Counts nothing from now on and lets go of all connections. */
   close(): void {
     this.doorbell.close();
+    this.delays.close();
     this.pending.retire();
     this.accounting.retire();
     for (const endpoint of this.endpoints) endpoint?.connections.close();
@@ -184,7 +191,10 @@ export class WorkerContext {
     }
     this.endpoints = endpoints;
     this.upstreams = upstreams;
-    this.router = new Router(structure.config.routes.map((route) => new Route(route)));
+    this.limits.adopt(structure.config, structure.limits);
+    this.router = new Router(
+      structure.config.routes.map((route) => new Route(route, this.limits.ofRoute(route))),
+    );
     for (const old of before) {
       if (old !== undefined && endpoints[old.slot]?.connections !== old.connections) {
         old.connections.close();

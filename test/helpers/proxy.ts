@@ -10,24 +10,31 @@ export const ENGINES = ['wire', 'undici'] as const;
 export class Proxy {
   readonly balancer: Balancer;
   readonly port: number;
+  private readonly tree: object;
 
-  private constructor(balancer: Balancer, port: number) {
+  private constructor(balancer: Balancer, port: number, tree: object) {
     this.balancer = balancer;
     this.port = port;
+    this.tree = tree;
   }
 
   /** Starts a proxy with one upstream `api` that takes everything. @param rest further keys of the file. */
   static async start(upstream: object, rest: object = {}): Promise<Proxy> {
-    const config = configFrom({
+    const tree = {
       workers: 1,
       admin: { address: '127.0.0.1:0' },
       listeners: [{ name: 'web', address: '127.0.0.1:0' }],
       upstreams: { api: { healthCheck: { type: 'none' }, ...upstream } },
       ...rest,
-    });
-    const balancer = await Balancer.start(config, { logger: pino({ level: 'silent' }) });
+    };
+    const balancer = await Balancer.start(configFrom(tree), { logger: pino({ level: 'silent' }) });
     const { address } = balancer.addresses.listeners[0]!;
-    return new Proxy(balancer, Number(address.slice(address.lastIndexOf(':') + 1)));
+    return new Proxy(balancer, Number(address.slice(address.lastIndexOf(':') + 1)), tree);
+  }
+
+  /** Reloads what it was started with. @param changes keys of the file that are different now. */
+  async reload(changes: object): Promise<void> {
+    await this.balancer.reload(configFrom({ ...this.tree, ...changes }));
   }
 
   /**
