@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { readEnvironment } from '../src/cli/load/environment.ts';
 import { InputError } from '../src/errors.ts';
 import { installCleanup } from './harness/children.ts';
-import { type LoadTools, wrkSeconds } from './harness/load.ts';
+import type { LoadTools } from './harness/load.ts';
 import { measureWorkload, type WorkloadMeasurement } from './harness/measure.ts';
 import {
   compileC,
@@ -27,7 +27,7 @@ import { WORKLOADS, type Workload } from './workloads.ts';
 const SLOT_OVERHEAD_SECONDS = 0.3;
 /** Starting and warming up the peers of a workload. */
 const WORKLOAD_OVERHEAD_SECONDS = 20;
-const WARMUP_STEP_SECONDS = 0.5;
+const WARMUP_STEP_SECONDS = 0.4;
 /** Above it somebody else is at work here, and latencies say more about them than about the proxies. */
 const BUSY_LOAD_AVERAGE = 0.7;
 
@@ -41,6 +41,11 @@ function peersOf(workload: Workload, present: readonly Peer[], options: BenchOpt
   );
 }
 
+/** wrk takes whole seconds and counts the handshakes: in less than two they would show. */
+function slotSeconds(workload: Workload, options: BenchOptions): number {
+  return workload.isTls ? Math.max(2, Math.ceil(options.seconds)) : options.seconds;
+}
+
 /** Roughly how long the run takes: a slot for every peer and half as many for the baseline, and for most of them
  *  another at the fixed rate. */
 function estimateSeconds(options: BenchOptions, present: readonly Peer[]): number {
@@ -48,9 +53,9 @@ function estimateSeconds(options: BenchOptions, present: readonly Peer[]): numbe
   for (const workload of options.workloads) {
     const peers = peersOf(workload, present, options).length;
     const slots = workload.isTls ? 1.5 * peers : 2.4 * peers;
-    const slotSeconds = workload.isTls ? wrkSeconds(options.seconds) : options.seconds;
     seconds +=
-      slots * options.pairs * (slotSeconds + SLOT_OVERHEAD_SECONDS) + WORKLOAD_OVERHEAD_SECONDS;
+      slots * options.pairs * (slotSeconds(workload, options) + SLOT_OVERHEAD_SECONDS) +
+      WORKLOAD_OVERHEAD_SECONDS;
   }
   return seconds;
 }
@@ -108,7 +113,7 @@ async function measureAll(
     measurements.push(
       await measureWorkload(workload, peers, backend, certificate, tools, {
         pairs: options.pairs,
-        seconds: options.seconds,
+        seconds: slotSeconds(workload, options),
         warmupStepSeconds: WARMUP_STEP_SECONDS,
         baseline: BASELINE.name,
         log,

@@ -125,16 +125,12 @@ function done(summary, latency, requests)
 end
 `;
 
-/** Length of a slot by wrk: it takes whole seconds, and has no warm-up. Below two, the handshakes would show. */
-export function wrkSeconds(seconds: number): number {
-  return Math.max(2, Math.ceil(seconds));
-}
-
 async function runWrk(tools: LoadTools, plan: LoadPlan): Promise<LoadOutcome> {
   const { workload } = plan;
   const script = join(tools.folder, 'wrk.lua');
   writeFileSync(script, WRK_SCRIPT);
-  const seconds = wrkSeconds(plan.seconds);
+  // It takes whole seconds, and has no warm-up.
+  const seconds = Math.ceil(plan.seconds);
   const args = ['-t1', `-c${workload.connections}`, `-d${seconds}s`, '-s', script];
   for (const header of workload.requestHeaders) args.push('-H', header);
   args.push(`https://127.0.0.1:${plan.port}${workload.path}`);

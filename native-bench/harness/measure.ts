@@ -16,10 +16,12 @@ const FIXED_RATE_SHARE = 0.6;
 /** A peer whose full rate is below this many times the fixed rate would only queue: it is not measured there. */
 const FIXED_RATE_HEADROOM = 1.02;
 /** JavaScript is compiled while it runs, and that must be over before the first slot: a peer is loaded in steps
- *  until a step costs no less CPU per request than this share of the one before. */
-const WARM_SHARE = 0.93;
+ *  until two in a row cost no less CPU per request than this share of the best before. */
+const WARM_SHARE = 0.95;
 const WARMUP_STEPS_MAX = 10;
 const SLOT_WARMUP_SECONDS = 0.15;
+/** Every connection is accepted by the peer within the warm-up, which takes it longer the more there are. */
+const SLOT_WARMUP_SECONDS_PER_CONNECTION = 0.25e-3;
 
 /** A peer's turn. */
 export interface Slot {
@@ -123,12 +125,13 @@ class Field {
   }
 
   private async warmUp(running: RunningPeer): Promise<void> {
-    let before = Infinity;
-    for (let step = 0; step < WARMUP_STEPS_MAX; step++) {
+    let best = Infinity;
+    let vainSteps = 0;
+    for (let step = 0; step < WARMUP_STEPS_MAX && vainSteps < 2; step++) {
       const { cpu, requests } = await this.load(running, this.options.warmupStepSeconds, 0);
       const now = (cpu.userUs + cpu.systemUs) / requests;
-      if (now >= before * WARM_SHARE) return;
-      before = now;
+      vainSteps = now < best * WARM_SHARE ? 0 : vainSteps + 1;
+      best = Math.min(best, now);
     }
   }
 
@@ -180,7 +183,9 @@ class Field {
     const running = this.running.get(name);
     if (running === undefined) return; // it failed in an earlier slot
     try {
-      const outcome = await this.load(running, this.options.seconds, rate, SLOT_WARMUP_SECONDS);
+      const warmupSeconds =
+        SLOT_WARMUP_SECONDS + this.workload.connections * SLOT_WARMUP_SECONDS_PER_CONNECTION;
+      const outcome = await this.load(running, this.options.seconds, rate, warmupSeconds);
       running.assertRuns();
       this.slots.push({
         peer: name,
