@@ -1,6 +1,7 @@
-// First stop of a request: reads it off uWebSockets.js, refuses what another parser could read otherwise, and
-// builds the header block that is sent on. Runs on a worker thread, synchronously inside the handler's turn:
-// `req` is dead afterwards. One reader a worker, reused for each request.
+// First stop of a request: reads it off uWebSockets.js or Node's servers, refuses what another parser could read
+// otherwise, and builds the header block that is sent on: one definition of what is a clean request for both.
+// Runs on a worker thread, synchronously inside the handler's turn: `req` is dead afterwards. One reader a
+// listener, reused for each request.
 import type { HttpRequest } from 'uWebSockets.js';
 import type { ExchangeErrorCode } from '../errors.ts';
 import { BODY_CHUNKED, BODY_NONE } from './upstream/engine.ts';
@@ -18,7 +19,31 @@ const DIGITS = /^[0-9]{1,15}$/;
 /** Headers a client may not send in a spelling that some servers fold into the ones we set. */
 const FOLDED_NAMES = /^(?:x[_-]forwarded[_-](?:for|proto|host|port)|x[_-]real[_-]ip)$/;
 
-/** What was read. Fields are valid until the next read(). */
+/** scheme://authority/path?query: what a client sends to a proxy, and may send to any server. RFC 9112 §3.2.2. */
+const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
+
+/** HTTP versions a RawRequest may have. */
+export const HTTP_1_0 = 10;
+export const HTTP_1_1 = 11;
+export const HTTP_2 = 20;
+
+/** A request as Node's servers hand it over: text is latin1, one character a byte. */
+export interface RawRequest {
+  readonly version: typeof HTTP_1_0 | typeof HTTP_1_1 | typeof HTTP_2;
+  readonly method: string;
+  /** As received: origin form, absolute form or `*`. */
+  readonly target: string;
+  /** name, value, name, value … as received; names that begin with a colon are passed over. */
+  readonly rawHeaders: readonly string[];
+  /** HTTP/2's :authority; '' when absent, and always in HTTP/1. */
+  readonly authority: string;
+  /** Stands in for the Host that an HTTP/1.0 client need not send. */
+  readonly localHost: string;
+  /** HTTP/2: the stream was not ended by its headers, so a body may follow without being announced. */
+  readonly isOpen: boolean;
+}
+
+/** What was read. Fields are valid until the next read() or readRaw(). */
 export class RequestReader {
   method = '';
   /** Origin form: path and query as they came. */
@@ -55,6 +80,77 @@ export class RequestReader {
    * @returns '' or the error to answer with.
    */
   read(req: HttpRequest, headerCountMax: number): ExchangeErrorCode | '' {
+    this.reset();
+    this.method = req.getCaseSensitiveMethod();
+    this.path = req.getUrl();
+    this.query = req.getQuery();
+    this.target = this.query === undefined ? this.path : this.path + '?' + this.query;
+    req.forEach(this.visit);
+    return this.check(headerCountMax);
+  }
+
+  /**
+   * Reads a request that Node has parsed.
+   * @returns '' or the error to answer with.
+   */
+  readRaw(request: RawRequest, headerCountMax: number): ExchangeErrorCode | '' {
+    this.reset();
+    this.method = request.method;
+    const { rawHeaders, version } = request;
+    const isHttp2 = version === HTTP_2;
+    let cookie = '';
+    for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+      const name = rawHeaders[index]!.toLowerCase();
+      const value = rawHeaders[index + 1]!;
+      if (name.charCodeAt(0) === 0x3a) continue;
+      if (isHttp2 && name === 'cookie') {
+        // HTTP/2 clients send a field for each cookie; HTTP/1 has one. Source: RFC 9113 §8.2.3.
+        this.headerCount++;
+        cookie += (cookie === '' ? '' : '; ') + value;
+      } else {
+        this.add(name, value);
+      }
+    }
+    if (cookie !== '') this.block += 'cookie: ' + cookie + '\r\n';
+    if (!this.readTarget(request)) return 'bad-request';
+    // HTTP/1.0 has no chunks and HTTP/2 frames for itself: whoever sends the header means to be misread.
+    if (version !== HTTP_1_1 && this.transferEncoding !== '') return 'bad-request';
+    const refusal = this.check(headerCountMax);
+    if (refusal === '' && this.bodyLength === BODY_NONE && request.isOpen) {
+      this.bodyLength = BODY_CHUNKED;
+    }
+    return refusal;
+  }
+
+  /** Sets target, path, query and host. @returns false when the host is told twice in different words. */
+  private readTarget(request: RawRequest): boolean {
+    let { target } = request;
+    if (request.version === HTTP_2) {
+      if (request.authority !== '') {
+        if (this.hostCount > 0 && this.host !== request.authority) return false;
+        this.host = request.authority;
+        this.hostCount = 1;
+      }
+    } else {
+      if (this.hostCount === 0 && request.version === HTTP_1_0) {
+        this.host = request.localHost;
+        this.hostCount = 1;
+      }
+      const absolute = ABSOLUTE_FORM.exec(target);
+      if (absolute !== null) {
+        // The Host header must be there and is not looked at. Source: RFC 9112 §3.2.2.
+        this.host = absolute[1]!;
+        target = absolute[2]!.startsWith('/') ? absolute[2]! : '/' + absolute[2]!;
+      }
+    }
+    this.target = target;
+    const question = target.indexOf('?');
+    this.path = question < 0 ? target : target.slice(0, question);
+    this.query = question < 0 ? undefined : target.slice(question + 1);
+    return true;
+  }
+
+  private reset(): void {
     this.host = '';
     this.block = '';
     this.bodyLength = BODY_NONE;
@@ -70,12 +166,6 @@ export class RequestReader {
     this.connection = '';
     this.hasFoldedName = false;
     this.upgrade = '';
-    this.method = req.getCaseSensitiveMethod();
-    this.path = req.getUrl();
-    this.query = req.getQuery();
-    this.target = this.query === undefined ? this.path : this.path + '?' + this.query;
-    req.forEach(this.visit);
-    return this.check(headerCountMax);
   }
 
   /** The value of a request header that is passed on; '' when absent. Off the fast path: it searches the block. */
@@ -91,9 +181,8 @@ export class RequestReader {
   private check(headerCountMax: number): ExchangeErrorCode | '' {
     if (this.headerCount > headerCountMax) return 'header-limit';
     if (this.hostCount !== 1 || !HOST.test(this.host)) return 'bad-request';
-    if (FORBIDDEN_IN_TARGET.test(this.target) || this.target.charCodeAt(0) !== 0x2f) {
-      return 'bad-request';
-    }
+    if (FORBIDDEN_IN_TARGET.test(this.target)) return 'bad-request';
+    if (this.target.charCodeAt(0) !== 0x2f && !this.isServerWide()) return 'bad-request';
     if (this.hasFoldedName || FORBIDDEN_IN_BLOCK.test(this.block)) return 'bad-request';
     if (this.method !== 'GET' && !METHOD.test(this.method)) return 'bad-request';
     if (this.transferEncoding !== '') {
@@ -106,6 +195,11 @@ export class RequestReader {
     }
     if (this.connection !== '') this.removeConnectionNamed();
     return '';
+  }
+
+  /** `OPTIONS *` asks about the server, not about a resource. */
+  private isServerWide(): boolean {
+    return this.target === '*' && this.method === 'OPTIONS';
   }
 
   // The comparisons are grouped by length: most headers are passed on after one integer switch.

@@ -1,13 +1,11 @@
 // The uWebSockets.js listener of one worker: accepts, reads, and hands each request to an exchange. All workers
 // listen on the same port (SO_REUSEPORT). uWS ends the process when a handler returns without an answer and
 // without onAborted, so onAborted comes first, always.
-import { STATUS_CODES } from 'node:http';
 import {
   _cfg,
   App,
   type HttpRequest,
   type HttpResponse,
-  SSLApp,
   type TemplatedApp,
   type us_listen_socket,
   us_listen_socket_close,
@@ -24,8 +22,12 @@ import {
 } from './downstream.ts';
 import { Exchange } from './exchange.ts';
 import { addressText, Forwarding } from './forwarded.ts';
+import type { Listener, WorkerLog } from './listener.ts';
+import { answerText, reasonOf, statusOf } from './own-answer.ts';
 import { RequestReader } from './request-reader.ts';
+import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
 import { BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
+import { openSecureApp } from './uws-secure-app.ts';
 import type { LateHead } from './late-heads.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -37,55 +39,89 @@ const NON_ASCII = /[\x80-\xff]/;
 /** Idle exchanges kept for the next requests. */
 const POOL_MAX = 1024;
 
-export class UwsListener {
+export class UwsListener implements Listener {
   readonly config: ListenerConfig;
   private readonly context: WorkerContext;
-  private readonly app: TemplatedApp;
+  private readonly log: WorkerLog;
+  private app: TemplatedApp;
+  /** Apps with an earlier state of the certificates; their connections go on. */
+  private readonly formerApps: TemplatedApp[] = [];
+  private readonly watch: CertificateWatch | null;
   private readonly reader: RequestReader = new RequestReader();
   private readonly forwarding: Forwarding;
   private readonly pool: UwsDownstream[] = [];
   private listenSocket: us_listen_socket | null = null;
 
-  constructor(config: ListenerConfig, context: WorkerContext) {
+  /** @throws Error when a certificate cannot be used. */
+  constructor(config: ListenerConfig, context: WorkerContext, log: WorkerLog) {
     this.config = config;
     this.context = context;
+    this.log = log;
     this.forwarding = new Forwarding(config.trustedProxies, config.tls === null ? 'http' : 'https');
-    this.app = config.tls === null ? App() : secureApp(config.tls);
-    this.app.any('/*', (res, req) => this.accept(res, req));
+    this.app = this.openApp();
+    this.watch =
+      config.tls === null ? null : new CertificateWatch(config.tls, () => this.renewCertificates());
   }
 
-  /**
-   * Opens the port.
-   * @returns the port bound; 0 for a unix socket.
-   * @throws Error when it cannot be opened.
-   */
   listen(): Promise<number> {
-    const { address } = this.config;
     return new Promise((resolve, reject) => {
       const onListen = (socket: us_listen_socket | false): void => {
         if (socket === false) {
-          reject(new Error(`cannot listen on ${address.text}`));
+          reject(new Error(`cannot listen on ${this.config.address.text}`));
           return;
         }
         this.listenSocket = socket;
-        resolve(address.kind === 'unix' ? 0 : us_socket_local_port(socket));
+        this.watch?.start();
+        resolve(this.config.address.kind === 'unix' ? 0 : us_socket_local_port(socket));
       };
-      if (address.kind === 'unix') this.app.listen_unix(onListen, address.path);
-      else this.app.listen(address.host, address.port, onListen);
+      this.listenWith(this.app, onListen);
     });
   }
 
-  /** Takes no new connections. Open ones go on; their answers ask the client to close. */
   stopAccepting(): void {
+    this.watch?.stop();
     if (this.listenSocket === null) return;
     us_listen_socket_close(this.listenSocket);
     this.listenSocket = null;
   }
 
-  /** Closes everything that is open; exchanges still running see their client go. */
   close(): void {
     this.stopAccepting();
     this.app.close();
+    for (const app of this.formerApps) app.close();
+  }
+
+  private openApp(): TemplatedApp {
+    const handler = (res: HttpResponse, req: HttpRequest): void => this.accept(res, req);
+    const { tls } = this.config;
+    return tls === null ? App().any('/*', handler) : openSecureApp(tls, handler);
+  }
+
+  private listenWith(
+    app: TemplatedApp,
+    onListen: (socket: us_listen_socket | false) => void,
+  ): void {
+    const { address } = this.config;
+    if (address.kind === 'unix') app.listen_unix(onListen, address.path);
+    else app.listen(address.host, address.port, onListen);
+  }
+
+  /**
+   * uWS cannot change a certificate: its removeServerName crashes while a connection is open. So a second app opens
+   * the same port before the first one leaves it.
+   */
+  private renewCertificates(): void {
+    if (this.listenSocket === null) return;
+    reloadCertificates(this.config.name, this.log, () => {
+      const app = this.openApp();
+      this.listenWith(app, (socket) => {
+        if (socket === false) throw new Error(`cannot listen on ${this.config.address.text}`);
+        us_listen_socket_close(this.listenSocket!);
+        this.listenSocket = socket;
+        this.formerApps.push(this.app);
+        this.app = app;
+      });
+    });
   }
 
   private accept(res: HttpResponse, req: HttpRequest): void {
@@ -107,12 +143,6 @@ export class UwsListener {
     const forwarding = this.forwarding.block(this.reader, bytes, client, this.reader.host);
     downstream.start(this.reader, forwarding, bodyMax, this.pool);
   }
-}
-
-function secureApp(tls: NonNullable<ListenerConfig['tls']>): TemplatedApp {
-  const first = tls.certificates[0]!;
-  const options = { key_file_name: first.key, cert_file_name: first.cert };
-  return SSLApp(tls.clientCa === '' ? options : { ...options, ca_file_name: tls.clientCa });
 }
 
 /** One request's client side on uWebSockets.js, with its exchange. Pooled. */
@@ -322,10 +352,10 @@ class UwsDownstream implements Downstream, LateHead {
   private answerCorked(): void {
     const entry = EXCHANGE_ERRORS[this.errorCode];
     const res = this.res!;
-    const { retryAfterSeconds, headers, status: ownStatus } = this.answerDetails;
-    const status = ownStatus === 0 ? entry.status : ownStatus;
-    const body = `${status} ${entry.message}\n`;
-    res.writeStatus(`${status} ${REASONS[status] ?? STATUS_CODES[status] ?? 'Error'}`);
+    const { retryAfterSeconds, headers } = this.answerDetails;
+    const status = statusOf(this.errorCode, this.answerDetails);
+    const body = answerText(this.errorCode, status);
+    res.writeStatus(`${status} ${reasonOf(status)}`);
     res.writeHeader('Content-Type', 'text/plain; charset=utf-8');
     res.writeHeader('x-millrace-error', entry.header);
     if (retryAfterSeconds > 0) res.writeHeader('Retry-After', String(retryAfterSeconds));
@@ -393,17 +423,3 @@ class UwsDownstream implements Downstream, LateHead {
     this.pool = null;
   }
 }
-
-const REASONS: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  404: 'Not Found',
-  408: 'Request Timeout',
-  413: 'Content Too Large',
-  429: 'Too Many Requests',
-  431: 'Request Header Fields Too Large',
-  500: 'Internal Server Error',
-  501: 'Not Implemented',
-  502: 'Bad Gateway',
-  503: 'Service Unavailable',
-  504: 'Gateway Timeout',
-};

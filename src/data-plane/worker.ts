@@ -2,6 +2,7 @@
 // resolves only then. A failure must not take the process down: an uncaught exception in a thread that holds
 // a uWS listener aborts the whole process, so it is caught here, the listener closed, and the task rejected.
 import { systemClock } from '../clock.ts';
+import type { ListenerConfig } from '../config/config.ts';
 import { SeededRandom } from '../random.ts';
 import {
   WORKER_STATE_DRAINING,
@@ -15,6 +16,8 @@ import type { PrimaryMessage, WorkerMessage, WorkerStart } from '../worker-messa
 import { CoarseTimerWheel } from './upstream/timer-wheel.ts';
 import { openUndiciEndpoint } from './upstream/undici.ts';
 import { openWireEndpoint } from './upstream/wire/wire-endpoint.ts';
+import type { Listener, WorkerLog } from './listener.ts';
+import { canSharePorts, NodeListener } from './node-listener.ts';
 import { UwsListener } from './uws-listener.ts';
 import { WorkerContext } from './worker-context.ts';
 
@@ -35,7 +38,7 @@ class WorkerServer {
   private readonly start: WorkerStart;
   private readonly context: WorkerContext;
   private readonly wheel: CoarseTimerWheel = new CoarseTimerWheel(systemClock);
-  private listeners: UwsListener[] = [];
+  private listeners: Listener[] = [];
   private heartbeat: NodeJS.Timeout | null = null;
   private resolve: () => void = () => undefined;
   private reject: (error: Error) => void = () => undefined;
@@ -77,9 +80,10 @@ class WorkerServer {
     }, HEARTBEAT_MS);
     const ports: Record<string, number> = {};
     for (const config of structure.config.listeners) {
-      const listener = new UwsListener(config, context);
-      this.listeners.push(listener);
+      if (!this.isServedHere(config)) continue;
       try {
+        const listener = this.openListener(config);
+        this.listeners.push(listener);
         ports[config.name] = await listener.listen();
       } catch (error) {
         this.send({ type: 'listen-failed', listener: config.name, reason: messageOf(error) });
@@ -88,6 +92,30 @@ class WorkerServer {
     }
     this.send({ type: 'ready', ports });
   }
+
+  private openListener(config: ListenerConfig): Listener {
+    if (config.engine === 'uws') return new UwsListener(config, this.context, this.log);
+    return new NodeListener(config, this.context, this.log);
+  }
+
+  /** A port or socket that cannot be shared is the first worker's. */
+  private isServedHere(config: ListenerConfig): boolean {
+    if (config.engine === 'uws') return true;
+    if (config.address.kind === 'tcp' && canSharePorts()) return true;
+    if (this.start.worker !== 0) return false;
+    if (this.context.state.sizes.workers > 1) {
+      const why =
+        config.address.kind === 'unix'
+          ? 'a unix socket is not shared'
+          : `Node ${process.versions.node} shares no port between threads, from 22.12 on it does`;
+      this.log('warn', 'one worker serves this listener', { listener: config.name, why });
+    }
+    return true;
+  }
+
+  private readonly log: WorkerLog = (level, message, fields) => {
+    this.send({ type: 'log', level, message, fields });
+  };
 
   private receive(message: PrimaryMessage): void {
     switch (message.type) {

@@ -1,18 +1,19 @@
-// One exchange through a whole proxy, on both engines, compared with each other: whatever the operator chooses,
-// status, headers and body must be the same.
+// One exchange through a whole proxy, on both upstream engines and both listener engines, compared with each other:
+// whatever the operator chooses, status, headers and body must be the same.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { eventually, within } from '../helpers/deadline.ts';
-import {
-  ENGINES,
-  hasWholeAnswer,
-  type ParsedAnswer,
-  parseAnswer,
-  Proxy,
-} from '../helpers/proxy.ts';
+import { hasWholeAnswer, type ParsedAnswer, parseAnswer, Proxy } from '../helpers/proxy.ts';
+
+/** Listener engine, upstream engine. */
+const COMBINATIONS = [
+  ['uws', 'wire'],
+  ['uws', 'undici'],
+  ['node', 'wire'],
+] as const;
 
 const events: string[] = [];
 let backend: Server;
@@ -88,12 +89,12 @@ before(async () => {
   backend = createServer(answer).listen(0, '127.0.0.1');
   await once(backend, 'listening');
   backendPort = (backend.address() as AddressInfo).port;
-  for (const engine of ENGINES) {
-    const proxy = await Proxy.start({
-      connection: { engine },
-      endpoints: [`127.0.0.1:${backendPort}`],
-    });
-    proxies.set(engine, proxy);
+  for (const [listener, engine] of COMBINATIONS) {
+    const proxy = await Proxy.start(
+      { connection: { engine }, endpoints: [`127.0.0.1:${backendPort}`] },
+      { listeners: [{ name: 'web', address: '127.0.0.1:0', engine: listener }] },
+    );
+    proxies.set(`${listener} ${engine}`, proxy);
   }
 });
 
@@ -103,26 +104,29 @@ after(async () => {
   backend.close();
 });
 
-/** Runs the bytes through both engines and asserts that they agree. @returns what they agree on. */
-async function onBoth(
-  bytes: string,
-  isComplete?: (text: string) => boolean,
-): Promise<ParsedAnswer> {
-  const answers: ParsedAnswer[] = [];
-  for (const engine of ENGINES) {
-    const text = await proxies.get(engine)!.exchange(bytes, isComplete);
-    const parsed = parseAnswer(text);
-    const headers = parsed.headers.map(([name, value]): [string, string] => [
-      name,
-      name === 'Date' ? 'now' : value,
-    ]);
-    const body = parsed.body.replaceAll(`:${proxies.get(engine)!.port}`, ':PORT');
-    answers.push({ ...parsed, headers, body });
+/** Runs the bytes through all of them and asserts that they agree. @returns what they agree on. */
+async function onAll(bytes: string, isComplete?: (text: string) => boolean): Promise<ParsedAnswer> {
+  const answers = new Map<string, ParsedAnswer>();
+  for (const [name, proxy] of proxies) {
+    const parsed = parseAnswer(await proxy.exchange(bytes, isComplete));
+    const body = parsed.body.replaceAll(`:${proxy.port}`, ':PORT');
+    answers.set(name, { ...parsed, headers: inOrder(parsed.headers), body });
   }
-  const [first, second] = answers;
-  // Lengths differ where the echoed Host header names ports of different lengths.
-  assert.deepEqual(comparable(second!), comparable(first!));
+  const [first] = answers.values();
+  for (const [name, answer] of answers) {
+    // Lengths differ where the echoed Host header names ports of different lengths.
+    assert.deepEqual(comparable(answer), comparable(first!), name);
+  }
   return first!;
+}
+
+/** The headers that the listener adds come last: engines have a place of their own for them. */
+function inOrder(headers: ParsedAnswer['headers']): [string, string][] {
+  const added = ['date', 'content-length', 'transfer-encoding', 'connection'];
+  const rank = (name: string): number => added.indexOf(name.toLowerCase());
+  return headers
+    .map(([name, value]): [string, string] => [name, name === 'Date' ? 'now' : value])
+    .sort(([a], [b]) => rank(a) - rank(b));
 }
 
 function comparable(parsed: ParsedAnswer): unknown {
@@ -156,7 +160,7 @@ const GET = (path: string, ...headers: string[]): string =>
 
 describe('responses', () => {
   test('keep order, spelling and repeats, and lose what is for one hop', async () => {
-    const { status, reason, headers, body } = await onBoth(GET('/length'));
+    const { status, reason, headers, body } = await onAll(GET('/length'));
     assert.deepEqual([status, reason, body], [200, 'OK', 'hello']);
     assert.deepEqual(headers, [
       ['X-Order-B', '1'],
@@ -169,7 +173,7 @@ describe('responses', () => {
   });
 
   test('of unknown length are chunked', async () => {
-    const { headers, body } = await onBoth(GET('/chunked'));
+    const { headers, body } = await onAll(GET('/chunked'));
     assert.equal(body, 'one,two');
     assert.deepEqual(headers, [
       ['Date', 'now'],
@@ -178,9 +182,9 @@ describe('responses', () => {
   });
 
   test('204, 304 and HEAD have no body, and say the length they were given', async () => {
-    const none = await onBoth(GET('/none'));
+    const none = await onAll(GET('/none'));
     assert.deepEqual(none.headers, [['Date', 'now']]);
-    const same = await onBoth(GET('/same'));
+    const same = await onAll(GET('/same'));
     assert.equal(same.status, 304);
     assert.deepEqual(
       same.headers.toSorted(([a], [b]) => a.localeCompare(b)),
@@ -190,7 +194,7 @@ describe('responses', () => {
         ['ETag', '"x"'],
       ],
     );
-    const head = await onBoth('HEAD /length HTTP/1.1\r\nHost: a\r\n\r\n', (text) =>
+    const head = await onAll('HEAD /length HTTP/1.1\r\nHost: a\r\n\r\n', (text) =>
       text.endsWith('\r\n\r\n'),
     );
     assert.equal(head.body, '');
@@ -211,23 +215,23 @@ describe('responses', () => {
   });
 
   test('an empty body, an odd status, bytes above ASCII', async () => {
-    const empty = await onBoth(GET('/empty'));
+    const empty = await onAll(GET('/empty'));
     assert.deepEqual(empty.headers.at(-1), ['Content-Length', '0']);
-    const odd = await onBoth(GET('/status'));
+    const odd = await onAll(GET('/status'));
     assert.deepEqual([odd.status, odd.reason, odd.body], [418, 'Short And Stout', 'tea']);
-    const latin1 = await onBoth(GET('/latin1'));
+    const latin1 = await onAll(GET('/latin1'));
     assert.deepEqual(latin1.headers[0], ['X-Name', 'caf\u00e9']);
   });
 
   test('3 MB arrive whole', async () => {
-    const { body } = await onBoth(GET('/big'));
+    const { body } = await onAll(GET('/big'));
     assert.equal(body, Buffer.alloc(3_000_000, 'abcdefg').toString());
   });
 });
 
 describe('requests', () => {
   test('carry their target, headers and forwarding headers, and no hop-by-hop ones', async () => {
-    const parsed = await onBoth(
+    const parsed = await onAll(
       GET(
         '/a%2Fb?x=1&y=%20',
         'Accept: */*',
@@ -257,14 +261,14 @@ describe('requests', () => {
 
   test('with a length keep it; chunked ones stay chunked; an empty body keeps its 0', async () => {
     const head = 'POST /e HTTP/1.1\r\nHost: a\r\n';
-    const sized = echoOf(await onBoth(`${head}Content-Length: 5\r\n\r\nhello`));
+    const sized = echoOf(await onAll(`${head}Content-Length: 5\r\n\r\nhello`));
     assert.deepEqual([sized.body, sized.header('content-length')], ['hello', ['5']]);
     const chunked = echoOf(
-      await onBoth(`${head}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\n!!!\r\n0\r\n\r\n`),
+      await onAll(`${head}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\n!!!\r\n0\r\n\r\n`),
     );
     assert.equal(chunked.body, 'hello!!!');
     assert.deepEqual(chunked.header('transfer-encoding'), ['chunked']);
-    const empty = echoOf(await onBoth(`${head}Content-Length: 0\r\n\r\n`));
+    const empty = echoOf(await onAll(`${head}Content-Length: 0\r\n\r\n`));
     assert.deepEqual([empty.body, empty.header('content-length')], ['', ['0']]);
   });
 
@@ -325,7 +329,7 @@ describe('refusals', () => {
   ];
   for (const [name, bytes, status, error] of cases) {
     test(name, async () => {
-      const parsed = await onBoth(bytes);
+      const parsed = await onAll(bytes);
       assert.equal(parsed.status, status);
       const said = parsed.headers.find(([header]) => header === 'x-millrace-error');
       assert.equal(said?.[1] ?? '', error);

@@ -1,0 +1,136 @@
+// The listener on Node's own servers: HTTP/1.0 and 1.1, HTTP/2 with and without TLS, unix sockets. It accepts and
+// decrypts here and hands each connection to the HTTP/1 or the HTTP/2 server by what the client speaks.
+// Several workers share a port only where Node can (canSharePorts); elsewhere one worker has it.
+import { lstatSync, unlinkSync } from 'node:fs';
+import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import type { ListenerConfig, ListenerTlsConfig } from '../config/config.ts';
+import type { Listener, WorkerLog } from './listener.ts';
+import { Http1Connections } from './node/http1-connections.ts';
+import { Http2Sessions } from './node/http2-sessions.ts';
+import { Intake, peerOf } from './node/intake.ts';
+import { sniffHttp2 } from './node/sniff.ts';
+import { SecureContexts } from './node/secure-contexts.ts';
+import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
+import type { WorkerContext } from './worker-context.ts';
+
+/** A TLS handshake that takes longer is given up. */
+const HANDSHAKE_TIMEOUT_MS_MAX = 10_000;
+
+/** Whether Node can open one port in several threads (`reusePort`): from 22.12. */
+export function canSharePorts(nodeVersion: string = process.versions.node): boolean {
+  const [major, minor] = nodeVersion.split('.').map(Number);
+  return major! > 22 || (major === 22 && minor! >= 12);
+}
+
+export class NodeListener implements Listener {
+  readonly config: ListenerConfig;
+  private readonly front: Server;
+  private readonly sockets: Set<Socket> = new Set();
+  private readonly http1: Http1Connections | null;
+  private readonly http2: Http2Sessions | null;
+
+  private readonly log: WorkerLog;
+  private watch: CertificateWatch | null = null;
+
+  /** @throws Error when a certificate cannot be used. */
+  constructor(config: ListenerConfig, context: WorkerContext, log: WorkerLog) {
+    this.config = config;
+    this.log = log;
+    const { protocols, limits, tls } = config;
+    const intake = new Intake(config, context);
+    this.http1 = protocols.includes('http/1.1') ? new Http1Connections(intake) : null;
+    const speaksHttp2 = protocols.includes('h2') || protocols.includes('h2c');
+    this.http2 = speaksHttp2 ? new Http2Sessions(intake) : null;
+    this.front = tls === null ? this.plainFront() : this.secureFront(tls);
+    this.front.on('connection', (socket: Socket) => this.track(socket));
+    if (limits.connections > 0) this.front.maxConnections = limits.connections;
+  }
+
+  listen(): Promise<number> {
+    const { address } = this.config;
+    const options: ListenOptions & { reusePort?: boolean } =
+      address.kind === 'unix'
+        ? { path: address.path }
+        : { host: address.host, port: address.port, exclusive: true, reusePort: canSharePorts() };
+    if (address.kind === 'unix') removeOldSocket(address.path);
+    return new Promise((resolve, reject) => {
+      this.front.once('error', reject);
+      this.front.listen(options, () => {
+        this.front.off('error', reject);
+        const bound = this.front.address();
+        resolve(typeof bound === 'object' && bound !== null ? bound.port : 0);
+      });
+    });
+  }
+
+  stopAccepting(): void {
+    this.watch?.stop();
+    this.front.close();
+    this.http2?.stopAccepting();
+  }
+
+  close(): void {
+    this.stopAccepting();
+    this.http1?.close();
+    for (const socket of this.sockets) socket.destroy();
+    this.sockets.clear();
+  }
+
+  private track(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.on('close', () => this.sockets.delete(socket));
+    // It is followed by the end of the connection, which is what counts.
+    socket.on('error', () => undefined);
+  }
+
+  private plainFront(): Server {
+    return createServer({ noDelay: true }, (socket) => {
+      const { http1, http2 } = this;
+      const peer = peerOf(socket);
+      if (http2 === null) return http1!.take(socket, peer);
+      if (http1 === null) return http2.take(socket, peer);
+      sniffHttp2(socket, this.config.limits.requestTimeoutMs, (isHttp2) => {
+        if (isHttp2) http2.take(socket, peer);
+        else http1.take(socket, peer);
+      });
+    });
+  }
+
+  private secureFront(tls: ListenerTlsConfig): Server {
+    const contexts = new SecureContexts(tls);
+    const server = createTlsServer({
+      ...contexts.serverOptions,
+      SNICallback: contexts.choose,
+      requestCert: tls.clientCa !== '',
+      rejectUnauthorized: tls.clientCa !== '',
+      noDelay: true,
+      handshakeTimeout: Math.min(this.config.limits.requestTimeoutMs, HANDSHAKE_TIMEOUT_MS_MAX),
+      // In our order: HTTP/2 for those who have it.
+      ALPNProtocols: [
+        ...(this.http2 === null ? [] : ['h2']),
+        ...(this.http1 === null ? [] : ['http/1.1']),
+      ],
+    });
+    server.on('secureConnection', (socket: TLSSocket) => {
+      socket.on('error', () => undefined);
+      const peer = peerOf(socket);
+      if (socket.alpnProtocol === 'h2') this.http2!.take(socket, peer);
+      else if (this.http1 === null) socket.destroy();
+      else this.http1.take(socket, peer);
+    });
+    this.watch = new CertificateWatch(tls, () => {
+      reloadCertificates(this.config.name, this.log, () => {
+        contexts.reload();
+        server.setSecureContext(contexts.serverOptions);
+      });
+    });
+    this.watch.start();
+    return server;
+  }
+}
+
+/** Takes away what a process that died has left; that nobody answers on it was found out before. */
+function removeOldSocket(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) unlinkSync(path);
+}

@@ -1,0 +1,130 @@
+// The node:http server behind a listener. It never listens itself: sockets are handed to it. One request of a
+// connection is in work at a time, as the order of the answers demands; pipelined ones wait.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
+import { rawAnswer } from '../own-answer.ts';
+import { HTTP_1_0, HTTP_1_1 } from '../request-reader.ts';
+import { Http1Downstream } from './http1-downstream.ts';
+import type { Intake, Peer } from './intake.ts';
+
+/** Pipelined requests that may wait on one connection. */
+const WAITING_MAX = 64;
+/** How late a request that takes too long may be noticed. */
+const CHECK_INTERVAL_MS_MAX = 5_000;
+
+interface WaitingRequest {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly mustContinue: boolean;
+}
+
+interface Connection {
+  readonly peer: Peer;
+  current: Http1Downstream | null;
+  waiting: WaitingRequest[];
+  /** The last answer said that the connection closes: what else comes on it is not looked at. */
+  isClosing: boolean;
+}
+
+export class Http1Connections {
+  private readonly intake: Intake;
+  private readonly server: Server;
+  private readonly connections: WeakMap<Socket, Connection> = new WeakMap();
+
+  constructor(intake: Intake) {
+    this.intake = intake;
+    const { limits } = intake.config;
+    this.server = createServer({
+      maxHeaderSize: limits.headerBytes,
+      keepAliveTimeout: limits.idleTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      headersTimeout: limits.requestTimeoutMs,
+      connectionsCheckingInterval: Math.min(limits.requestTimeoutMs / 4, CHECK_INTERVAL_MS_MAX),
+      // The reader asks for it, with the same answer as the other engine.
+      requireHostHeader: false,
+    });
+    // Node would drop the rest without a word; the reader counts.
+    this.server.maxHeadersCount = 0;
+    this.server.on('request', (req, res) => this.receive(req, res, false));
+    this.server.on('checkContinue', (req, res) => this.receive(req, res, true));
+    this.server.on('connect', (_req, socket: Socket) => this.answerRaw(socket, 'bad-request'));
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      this.failed(error, socket);
+    });
+    // Node starts its watch over slow requests when a server listens; this one is handed its sockets.
+    this.server.emit('listening');
+  }
+
+  /** Serves a connection. */
+  take(socket: Socket, peer: Peer): void {
+    this.connections.set(socket, { peer, current: null, waiting: [], isClosing: false });
+    this.server.emit('connection', socket);
+  }
+
+  close(): void {
+    this.server.close();
+  }
+
+  private receive(req: IncomingMessage, res: ServerResponse, mustContinue: boolean): void {
+    const connection = this.connections.get(req.socket)!;
+    if (connection.isClosing) return;
+    if (connection.current === null) return this.begin(connection, { req, res, mustContinue });
+    if (connection.waiting.length < WAITING_MAX)
+      connection.waiting.push({ req, res, mustContinue });
+    else req.socket.destroy();
+  }
+
+  private begin(connection: Connection, request: WaitingRequest): void {
+    const { req, res, mustContinue } = request;
+    const { intake } = this;
+    const downstream = new Http1Downstream(intake.context, req, res, () => {
+      connection.current = null;
+      connection.isClosing = !res.shouldKeepAlive;
+      const next = connection.isClosing ? undefined : connection.waiting.shift();
+      if (next !== undefined) this.begin(connection, next);
+    });
+    connection.current = downstream;
+    const refusal = intake.read({
+      version: req.httpVersionMajor === 1 && req.httpVersionMinor === 1 ? HTTP_1_1 : HTTP_1_0,
+      method: req.method!,
+      target: req.url!,
+      rawHeaders: req.rawHeaders,
+      authority: '',
+      localHost: connection.peer.localHost,
+      isOpen: false,
+    });
+    if (refusal !== '') downstream.answerUnread(refusal);
+    else downstream.start(intake, connection.peer, mustContinue);
+  }
+
+  /** What came is not HTTP, too long, or too slow. */
+  private failed(error: NodeJS.ErrnoException, socket: Socket): void {
+    const code = errorOf(error.code ?? '');
+    const connection = this.connections.get(socket);
+    const current = connection?.current ?? null;
+    if (connection?.isClosing === true) return;
+    if (code === 'client-abort') socket.destroy();
+    else if (current !== null) current.breakRequest(code);
+    else if (code === 'request-timeout' && socket.bytesRead === 0) socket.destroy();
+    else this.answerRaw(socket, code);
+  }
+
+  private answerRaw(socket: Socket, code: ExchangeErrorCode): void {
+    this.intake.context.counters.addError(errorIndexOf(code));
+    if (!socket.writable || EXCHANGE_ERRORS[code].status === 0) {
+      socket.destroy();
+      return;
+    }
+    socket.end(rawAnswer(code), () => socket.destroy());
+  }
+}
+
+/** Node's code for what it could not read, as one of ours. */
+function errorOf(code: string): ExchangeErrorCode {
+  if (code === 'HPE_HEADER_OVERFLOW') return 'header-limit';
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return 'request-timeout';
+  return code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE'
+    ? 'bad-request'
+    : 'client-abort';
+}

@@ -1,0 +1,218 @@
+// One HTTP/1 request's client side on node:http, with its exchange. Made for one request by http1-connections.ts.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
+import { type AnswerDetails, BODY_ABSENT, type Downstream, NO_DETAILS } from '../downstream.ts';
+import { Exchange } from '../exchange.ts';
+import type { LateHead } from '../late-heads.ts';
+import { answerHeaders, answerText, reasonOf, statusOf } from '../own-answer.ts';
+import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
+import type { WorkerContext } from '../worker-context.ts';
+import type { Intake, Peer } from './intake.ts';
+
+const EMPTY = new Uint8Array(0);
+
+export class Http1Downstream implements Downstream, LateHead {
+  private readonly context: WorkerContext;
+  private readonly exchange: Exchange;
+  private readonly req: IncomingMessage;
+  private readonly res: ServerResponse;
+  /** Called once, when the response is with Node or cannot be. */
+  private readonly onDone: () => void;
+  private status = 0;
+  private reason = '';
+  private headers: string[] = [];
+  private isHeadWritten = false;
+  private isEnded = false;
+  private isRequestBodyOpen = false;
+  private requestBytes = 0;
+
+  constructor(
+    context: WorkerContext,
+    req: IncomingMessage,
+    res: ServerResponse,
+    onDone: () => void,
+  ) {
+    this.context = context;
+    this.req = req;
+    this.res = res;
+    this.onDone = onDone;
+    this.exchange = new Exchange(context, this);
+    res.on('drain', () => this.exchange.onDownstreamDrain());
+    res.on('close', () => this.closed());
+    // What they would say comes as the end of the connection, too.
+    res.on('error', () => undefined);
+    req.on('error', () => undefined);
+    context.beginRequest();
+  }
+
+  /** Starts the exchange of the request that the intake has read. @param mustContinue the client waits for 100. */
+  start(intake: Intake, peer: Peer, mustContinue: boolean): void {
+    const { reader } = intake;
+    if (reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0) {
+      this.isRequestBodyOpen = true;
+      this.receiveBody(intake.config.limits.bodyBytes);
+    }
+    this.exchange.start(reader, intake.forwardingFor(peer));
+    if (mustContinue && !this.isEnded) this.res.writeContinue();
+  }
+
+  /** Refuses a request that is not forwarded, and closes: where it ends is in doubt. */
+  answerUnread(code: ExchangeErrorCode): void {
+    this.isRequestBodyOpen = true;
+    this.context.counters.addError(errorIndexOf(code));
+    this.answer(code, NO_DETAILS);
+  }
+
+  /**
+   * What follows on the connection cannot be read. A request that is whole keeps its answer, and the connection
+   * closes behind it.
+   */
+  breakRequest(code: ExchangeErrorCode): void {
+    if (this.isRequestBodyOpen) this.exchange.refuse(code);
+    else if (!this.isHeadWritten) this.res.shouldKeepAlive = false;
+    else this.res.on('finish', () => this.req.socket.destroySoon());
+  }
+
+  private receiveBody(bodyMax: number): void {
+    const { req } = this;
+    req.on('data', (chunk: Buffer) => {
+      this.requestBytes += chunk.length;
+      if (bodyMax > 0 && this.requestBytes > bodyMax) this.exchange.refuse('body-limit');
+      else this.exchange.onRequestBody(chunk, false);
+    });
+    req.on('end', () => {
+      this.isRequestBodyOpen = false;
+      this.exchange.onRequestBody(EMPTY, true);
+    });
+  }
+
+  // ── Downstream ──
+
+  begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
+    this.status = head.status;
+    this.reason = head.reason;
+    this.headers = headerPairs(headerBlock);
+    const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
+    if (length >= 0 && head.status !== 204) this.headers.push('Content-Length', String(length));
+    this.context.heads.add(this);
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.isEnded || !this.writeHead()) return true;
+    // A copy: Node may hold it beyond this call.
+    return this.res.write(Buffer.from(chunk));
+  }
+
+  end(): void {
+    if (this.isEnded || !this.writeHead()) return;
+    this.res.end();
+    this.finish();
+  }
+
+  answer(code: ExchangeErrorCode, details: AnswerDetails): void {
+    if (this.isEnded) return;
+    if (this.isHeadWritten) return this.destroy();
+    const { res } = this;
+    const status = statusOf(code, details);
+    const body = answerText(code, status);
+    const headers = [
+      ['Content-Type', 'text/plain; charset=utf-8'],
+      ...answerHeaders(code, details),
+      ['Content-Length', String(body.length)],
+    ];
+    if (this.isRequestBodyOpen) {
+      res.shouldKeepAlive = false;
+      lingerOnClose(this.req);
+    }
+    this.settleConnection();
+    this.isHeadWritten = true;
+    res.writeHead(status, reasonOf(status), headers.flat());
+    res.end(Buffer.from(body));
+    this.finish();
+  }
+
+  destroy(): void {
+    if (this.isEnded) return;
+    this.finish();
+    this.res.destroy();
+  }
+
+  pauseRequest(): void {
+    if (!this.isEnded) this.req.pause();
+  }
+
+  resumeRequest(): void {
+    this.req.resume();
+  }
+
+  /** Called at the end of the loop's turn: the body has not begun. */
+  flushHead(): void {
+    if (this.isEnded || this.isHeadWritten || !this.writeHead()) return;
+    this.res.flushHeaders();
+  }
+
+  // ── inside ──
+
+  /** @returns false when the head cannot be sent; the client has another answer then. */
+  private writeHead(): boolean {
+    if (this.isHeadWritten) return true;
+    this.settleConnection();
+    try {
+      this.res.writeHead(this.status, this.reason, this.headers);
+    } catch {
+      // Node found a name or value that is not HTTP's.
+      this.context.counters.addError(errorIndexOf('bad-response'));
+      this.answer('bad-response', NO_DETAILS);
+      return false;
+    }
+    this.isHeadWritten = true;
+    return true;
+  }
+
+  private settleConnection(): void {
+    const { res } = this;
+    if (this.context.isDraining) res.shouldKeepAlive = false;
+    // HTTP/1.1 connections stay open without a word; Node would say it each time.
+    if (res.shouldKeepAlive && this.req.httpVersionMinor === 1) res.removeHeader('connection');
+  }
+
+  private closed(): void {
+    if (this.isEnded) return;
+    this.finish();
+    this.exchange.onClientAbort();
+  }
+
+  private finish(): void {
+    this.isEnded = true;
+    this.context.endRequest();
+    this.onDone();
+  }
+}
+
+/** `Name: value` lines as the flat list that Node takes. */
+function headerPairs(block: string): string[] {
+  const pairs: string[] = [];
+  if (block === '') return pairs;
+  for (const line of block.split('\r\n')) {
+    const colon = line.indexOf(':');
+    pairs.push(line.slice(0, colon), line.slice(colon + 2));
+  }
+  return pairs;
+}
+
+/** How long a client may go on sending after it was refused. */
+const LINGER_MS = 1_000;
+
+/**
+ * A connection that is closed with bytes unread is reset, and the reset may overtake the answer. So what the client
+ * still sends is read and dropped for a while. Source: RFC 9112 § 9.6.
+ */
+function lingerOnClose(req: IncomingMessage): void {
+  const { socket } = req;
+  socket.destroySoon = () => {
+    socket.end();
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.once('close', () => clearTimeout(timer));
+  };
+  req.resume();
+}

@@ -1,0 +1,221 @@
+// One HTTP/2 stream's client side, with its exchange. Made for one stream by http2-sessions.ts.
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
+import {
+  type AnswerDetails,
+  BODY_ABSENT,
+  BODY_UNSIZED,
+  type Downstream,
+  NO_DETAILS,
+} from '../downstream.ts';
+import { Exchange } from '../exchange.ts';
+import type { LateHead } from '../late-heads.ts';
+import { answerHeaders, answerText, grpcStatusOf, statusOf } from '../own-answer.ts';
+import { BODY_NONE, type Timed, type UpstreamHead } from '../upstream/engine.ts';
+import type { WorkerContext } from '../worker-context.ts';
+import type { Intake, Peer } from './intake.ts';
+
+const EMPTY = new Uint8Array(0);
+/** Headers that speak of an HTTP/1 connection; a stream with one of them is malformed. Source: RFC 9113 § 8.2.2. */
+const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+export class Http2Downstream implements Downstream, LateHead, Timed {
+  // Timer wheel: how long the request may take to arrive.
+  wheelBucket = -1;
+  wheelPrevious: Timed | null = null;
+  wheelNext: Timed | null = null;
+  wheelDeadlineMs = 0;
+
+  private readonly context: WorkerContext;
+  private readonly exchange: Exchange;
+  private readonly stream: ServerHttp2Stream;
+  private headers: OutgoingHttpHeaders = {};
+  private bodyLength: number = BODY_UNSIZED;
+  private isGrpc = false;
+  private isHeadWritten = false;
+  private isEnded = false;
+  private isRequestBodyOpen = false;
+  private requestBytes = 0;
+
+  constructor(context: WorkerContext, stream: ServerHttp2Stream) {
+    this.context = context;
+    this.stream = stream;
+    this.exchange = new Exchange(context, this);
+    stream.on('drain', () => this.exchange.onDownstreamDrain());
+    stream.on('close', () => this.closed());
+    // What it would say comes as the end of the stream, too.
+    stream.on('error', () => undefined);
+    context.beginRequest();
+  }
+
+  /** Starts the exchange of the request that the intake has read. @param mustContinue the client waits for 100. */
+  start(intake: Intake, peer: Peer, mustContinue: boolean): void {
+    const { reader } = intake;
+    const { bodyBytes, requestTimeoutMs } = intake.config.limits;
+    this.isGrpc = reader.headerValue('content-type').startsWith('application/grpc');
+    if (reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0) {
+      this.isRequestBodyOpen = true;
+      this.receiveBody(bodyBytes);
+      this.context.wheel.arm(this, requestTimeoutMs);
+    }
+    this.exchange.start(reader, intake.forwardingFor(peer));
+    if (mustContinue && !this.isEnded && !this.isHeadWritten) {
+      this.stream.additionalHeaders({ ':status': 100 });
+    }
+  }
+
+  /** Refuses a request that is not forwarded. */
+  answerUnread(code: ExchangeErrorCode, isGrpc: boolean): void {
+    this.isGrpc = isGrpc;
+    this.isRequestBodyOpen = true;
+    this.context.counters.addError(errorIndexOf(code));
+    this.answer(code, NO_DETAILS);
+  }
+
+  /** The request took too long to arrive. */
+  onTimeout(): void {
+    if (this.isRequestBodyOpen) this.exchange.refuse('request-timeout');
+  }
+
+  private receiveBody(bodyMax: number): void {
+    const { stream } = this;
+    stream.on('data', (chunk: Buffer) => {
+      this.requestBytes += chunk.length;
+      if (bodyMax > 0 && this.requestBytes > bodyMax) this.exchange.refuse('body-limit');
+      else this.exchange.onRequestBody(chunk, false);
+    });
+    stream.on('end', () => {
+      this.isRequestBodyOpen = false;
+      this.context.wheel.disarm(this);
+      this.exchange.onRequestBody(EMPTY, true);
+    });
+  }
+
+  // ── Downstream ──
+
+  begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
+    this.bodyLength = bodyLength;
+    this.headers = responseHeaders(head.status, headerBlock);
+    const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
+    if (length >= 0 && head.status !== 204) this.headers['content-length'] = String(length);
+    this.context.heads.add(this);
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.isEnded || !this.writeHead()) return true;
+    // A copy: Node may hold it beyond this call.
+    return this.stream.write(Buffer.from(chunk));
+  }
+
+  end(): void {
+    if (this.isEnded || !this.writeHead()) return;
+    this.stream.end();
+    this.finish();
+  }
+
+  answer(code: ExchangeErrorCode, details: AnswerDetails): void {
+    if (this.isEnded) return;
+    const { stream } = this;
+    if (this.isHeadWritten) return this.destroy();
+    this.isHeadWritten = true;
+    if (stream.destroyed || stream.closed) return this.finish();
+    const headers: OutgoingHttpHeaders = Object.fromEntries(answerHeaders(code, details));
+    if (this.isGrpc) {
+      // Trailers-only: a gRPC client reads nothing of an HTTP error but its status.
+      headers[':status'] = 200;
+      headers['content-type'] = 'application/grpc';
+      headers['grpc-status'] = String(grpcStatusOf(code));
+      headers['grpc-message'] = `millrace: ${EXCHANGE_ERRORS[code].message}`;
+      stream.respond(headers, { endStream: true });
+    } else {
+      const status = statusOf(code, details);
+      const body = answerText(code, status);
+      headers[':status'] = status;
+      headers['content-type'] = 'text/plain; charset=utf-8';
+      headers['content-length'] = String(body.length);
+      stream.respond(headers);
+      stream.end(body);
+    }
+    this.finish();
+  }
+
+  destroy(): void {
+    if (this.isEnded) return;
+    this.finish();
+    // With an error, so that Node resets the stream and does not end it.
+    this.stream.destroy(new Error('broken off'));
+  }
+
+  pauseRequest(): void {
+    if (!this.isEnded) this.stream.pause();
+  }
+
+  resumeRequest(): void {
+    if (!this.isEnded) this.stream.resume();
+  }
+
+  /** Called at the end of the loop's turn: the body has not begun. */
+  flushHead(): void {
+    if (!this.isEnded) this.writeHead();
+  }
+
+  // ── inside ──
+
+  /** @returns false when the head cannot be sent: the stream is gone, or the client has another answer. */
+  private writeHead(): boolean {
+    if (this.isHeadWritten) return true;
+    const { stream } = this;
+    if (stream.destroyed || stream.closed) return false;
+    try {
+      stream.respond(this.headers, { endStream: this.bodyLength === BODY_ABSENT });
+    } catch {
+      // Node found a name or value that is not HTTP's, or two values where one may stand.
+      this.context.counters.addError(errorIndexOf('bad-response'));
+      this.answer('bad-response', NO_DETAILS);
+      return false;
+    }
+    this.isHeadWritten = true;
+    return true;
+  }
+
+  private closed(): void {
+    if (this.isEnded) return;
+    this.finish();
+    this.exchange.onClientAbort();
+  }
+
+  private finish(): void {
+    this.isEnded = true;
+    this.context.wheel.disarm(this);
+    this.context.endRequest();
+    // The answer is whole before the request: the client need not send the rest. Source: RFC 9113 § 8.1.
+    if (this.isRequestBodyOpen && !this.stream.destroyed) {
+      this.stream.close(constants.NGHTTP2_NO_ERROR);
+    }
+  }
+}
+
+/** `Name: value` lines as Node's HTTP/2 takes them: lower case, repeats in a list. */
+function responseHeaders(status: number, block: string): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = { ':status': status };
+  if (block === '') return headers;
+  for (const line of block.split('\r\n')) {
+    const colon = line.indexOf(':');
+    const name = line.slice(0, colon).toLowerCase();
+    const value = line.slice(colon + 2);
+    if (CONNECTION_HEADERS.has(name)) continue;
+    const known = headers[name];
+    if (known === undefined) headers[name] = value;
+    else if (Array.isArray(known)) known.push(value);
+    else headers[name] = [String(known), value];
+  }
+  return headers;
+}

@@ -1,0 +1,118 @@
+// The node:http2 server behind a listener. It never listens itself: sockets, decrypted if need be, are handed to it.
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Socket } from 'node:net';
+import { HTTP_2 } from '../request-reader.ts';
+import { Http2Downstream } from './http2-downstream.ts';
+import type { Intake, Peer } from './intake.ts';
+
+/** Streams of one connection at a time. nginx's http2_max_concurrent_streams, Envoy's since CVE-2023-44487. */
+const CONCURRENT_STREAMS_MAX = 128;
+/** What a client may send on a stream before the endpoint has taken any: an upload is not held up by round trips. */
+const WINDOW_BYTES = 256 * 1024;
+/** Frames that make no sense, and streams refused, before the connection is closed. */
+const INVALID_FRAMES_MAX = 100;
+const REJECTED_STREAMS_MAX = 100;
+/** Pseudo-headers of a request: they are no headers to the operator. */
+const PSEUDO_HEADER_COUNT = 4;
+/** Entries of one SETTINGS frame. */
+const SETTINGS_MAX = 32;
+
+export class Http2Sessions {
+  private readonly intake: Intake;
+  private readonly server: Http2Server;
+  private readonly sessions: Set<ServerHttp2Session> = new Set();
+  private readonly peers: WeakMap<Http2Session, Peer> = new WeakMap();
+  /** Of the socket being handed over. */
+  private arriving: Peer | null = null;
+
+  constructor(intake: Intake) {
+    this.intake = intake;
+    const { limits } = intake.config;
+    this.server = createServer({
+      maxHeaderListPairs: limits.headerCount + PSEUDO_HEADER_COUNT,
+      maxSessionInvalidFrames: INVALID_FRAMES_MAX,
+      maxSessionRejectedStreams: REJECTED_STREAMS_MAX,
+      maxSettings: SETTINGS_MAX,
+      settings: {
+        enablePush: false,
+        maxConcurrentStreams: CONCURRENT_STREAMS_MAX,
+        maxHeaderListSize: limits.headerBytes,
+        initialWindowSize: WINDOW_BYTES,
+      },
+    });
+    this.server.on('session', (session) => this.open(session));
+    this.server.on(
+      'stream',
+      (
+        stream: ServerHttp2Stream,
+        headers: IncomingHttpHeaders,
+        flags: number,
+        rawHeaders: string[],
+      ) => this.receive(stream, headers, flags, rawHeaders),
+    );
+  }
+
+  /** Serves a connection. */
+  take(socket: Socket, peer: Peer): void {
+    this.arriving = peer;
+    this.server.emit('connection', socket);
+    this.arriving = null;
+  }
+
+  /** Asks the clients to open no more streams; sessions end with their last one. */
+  stopAccepting(): void {
+    for (const session of this.sessions) session.close();
+  }
+
+  private open(session: ServerHttp2Session): void {
+    this.sessions.add(session);
+    this.peers.set(session, this.arriving!);
+    session.on('close', () => this.sessions.delete(session));
+    // What it would say comes as the end of its streams, too.
+    session.on('error', () => undefined);
+    if (this.intake.context.isDraining) session.close();
+    let streamCount = 0;
+    session.on('stream', (stream) => {
+      streamCount++;
+      stream.on('close', () => streamCount--);
+    });
+    session.setTimeout(this.intake.config.limits.idleTimeoutMs, () => {
+      if (streamCount === 0) session.close();
+    });
+  }
+
+  private receive(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    flags: number,
+    rawHeaders: readonly string[],
+  ): void {
+    const { intake } = this;
+    const peer = this.peers.get(stream.session!)!;
+    const downstream = new Http2Downstream(intake.context, stream);
+    const isConnect = headers[':method'] === 'CONNECT';
+    const refusal = intake.read({
+      version: HTTP_2,
+      method: headers[':method'] ?? '',
+      target: headers[':path'] ?? '',
+      rawHeaders,
+      authority: headers[':authority'] ?? '',
+      localHost: peer.localHost,
+      isOpen: (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0,
+    });
+    if (refusal !== '' || isConnect) {
+      const isGrpc = headers['content-type']?.startsWith('application/grpc') === true;
+      downstream.answerUnread(refusal === '' ? 'bad-request' : refusal, isGrpc);
+      return;
+    }
+    downstream.start(intake, peer, headers.expect === '100-continue');
+  }
+}

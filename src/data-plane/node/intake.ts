@@ -1,0 +1,56 @@
+// What both of Node's servers do with a request before its exchange begins: read it, check it against the
+// listener's limits, and say who the client is. One a listener; its reader holds one request at a time.
+import type { Socket } from 'node:net';
+import { addressBytes } from '../../config/address.ts';
+import type { ListenerConfig } from '../../config/config.ts';
+import type { ExchangeErrorCode } from '../../errors.ts';
+import { addressText, Forwarding } from '../forwarded.ts';
+import { type RawRequest, RequestReader } from '../request-reader.ts';
+import type { WorkerContext } from '../worker-context.ts';
+
+/** The two ends of a client's connection. */
+export interface Peer {
+  readonly bytes: Uint8Array;
+  /** The client's address as forwarded; '' on a unix socket. */
+  readonly client: string;
+  /** Where it connected to, as a Host header would name it. */
+  readonly localHost: string;
+}
+
+export function peerOf(socket: Socket): Peer {
+  const bytes = Uint8Array.from(addressBytes(socket.remoteAddress ?? '') ?? []);
+  const local = socket.localAddress;
+  const host = local?.includes(':') === true ? `[${local}]` : local;
+  return {
+    bytes,
+    client: addressText(bytes),
+    localHost: host === undefined ? 'localhost' : `${host}:${socket.localPort}`,
+  };
+}
+
+export class Intake {
+  readonly config: ListenerConfig;
+  readonly context: WorkerContext;
+  /** The request of the last read(). */
+  readonly reader: RequestReader = new RequestReader();
+  private readonly forwarding: Forwarding;
+
+  constructor(config: ListenerConfig, context: WorkerContext) {
+    this.config = config;
+    this.context = context;
+    this.forwarding = new Forwarding(config.trustedProxies, config.tls === null ? 'http' : 'https');
+  }
+
+  /** @returns '' or the error to answer with. */
+  read(request: RawRequest): ExchangeErrorCode | '' {
+    const { headerCount, bodyBytes } = this.config.limits;
+    const refusal = this.reader.readRaw(request, headerCount);
+    if (refusal !== '') return refusal;
+    return bodyBytes > 0 && this.reader.bodyLength > bodyBytes ? 'body-limit' : '';
+  }
+
+  /** The forwarding header lines of the request just read. */
+  forwardingFor(peer: Peer): string {
+    return this.forwarding.block(this.reader, peer.bytes, peer.client, this.reader.host);
+  }
+}

@@ -1,0 +1,52 @@
+// A TLS app of uWebSockets.js with all of a listener's certificates. Used by uws-listener.ts, at the start and for each
+// change of the files.
+import {
+  type AppOptions,
+  type HttpRequest,
+  type HttpResponse,
+  SSLApp,
+  type TemplatedApp,
+} from 'uWebSockets.js';
+import type { ListenerTlsConfig } from '../config/config.ts';
+import { byName, type Certificate, readCertificates, TLS_1_2_CIPHERS } from './tls-certificates.ts';
+
+/**
+ * uWS has no option for the oldest version. Of this suite of TLS 1.2 a handshake cannot come: it wants a key that
+ * both sides have beforehand. TLS 1.3's suites are not in this list, so they stay.
+ */
+const NO_TLS_1_2 = 'ECDHE-PSK-AES128-CBC-SHA';
+
+/**
+ * @param handler gets every request.
+ * @throws Error when a certificate cannot be used.
+ */
+export function openSecureApp(
+  tls: ListenerTlsConfig,
+  handler: (res: HttpResponse, req: HttpRequest) => void,
+): TemplatedApp {
+  // Read here for their names, and because uWS says nothing about what it does not like.
+  const certificates = readCertificates(tls);
+  const [first] = certificates;
+  const app = SSLApp(optionsOf(first!, tls)).any('/*', handler);
+  for (const [name, certificate] of byName(certificates)) {
+    if (certificate === first && !isShadowed(name, certificates)) continue;
+    app.addServerName(name, optionsOf(certificate, tls));
+    app.domain(name).any('/*', handler);
+  }
+  return app;
+}
+
+/** Whether a name of the first certificate would be taken for another's wildcard. */
+function isShadowed(name: string, certificates: readonly Certificate[]): boolean {
+  const wildcard = '*' + name.slice(name.indexOf('.'));
+  return certificates.some((other, index) => index > 0 && other.names.includes(wildcard));
+}
+
+function optionsOf(certificate: Certificate, tls: ListenerTlsConfig): AppOptions {
+  const options: AppOptions = {
+    cert_file_name: certificate.certFile,
+    key_file_name: certificate.keyFile,
+    ssl_ciphers: tls.minVersion === 'TLSv1.3' ? NO_TLS_1_2 : TLS_1_2_CIPHERS,
+  };
+  return tls.clientCa === '' ? options : { ...options, ca_file_name: tls.clientCa };
+}
