@@ -52,7 +52,7 @@ import {
   NO_DETAILS,
 } from './downstream.ts';
 import type { ForwardedRequest } from './in-flight.ts';
-import { ReplayBuffer } from './replay-buffer.ts';
+import { RequestBody } from './request-body.ts';
 import { requestBlock } from './request-headers.ts';
 import type { RequestReader } from './request-reader.ts';
 import { rewriteResponseBlock } from './response-headers.ts';
@@ -112,7 +112,7 @@ export class Exchange
 
   private readonly context: WorkerContext;
   private readonly downstream: Downstream;
-  private readonly replay: ReplayBuffer = new ReplayBuffer();
+  private readonly body: RequestBody;
   private route: Route | null = null;
   private upstream: WorkerUpstream | null = null;
   private call: UpstreamCall | null = null;
@@ -131,8 +131,6 @@ export class Exchange
   private isRetrying = false;
   private isSent = false;
   private isResponseBegun = false;
-  private isRequestBodyDone = true;
-  private isRequestPaused = false;
   /** 5xx seen in this attempt: it is a failure even though it ends well. */
   private isFailedStatus = false;
   private lastError: ExchangeErrorCode = 'no-endpoint';
@@ -143,6 +141,7 @@ export class Exchange
   constructor(context: WorkerContext, downstream: Downstream) {
     this.context = context;
     this.downstream = downstream;
+    this.body = new RequestBody(downstream);
   }
 
   get isOver(): boolean {
@@ -156,7 +155,6 @@ export class Exchange
     this.isRetrying = false;
     this.isSent = false;
     this.isResponseBegun = false;
-    this.isRequestPaused = false;
     this.isEntered = false;
     this.attemptCount = 0;
     this.slot = NO_SLOT;
@@ -165,9 +163,8 @@ export class Exchange
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
     this.mayQueue = true;
-    this.isRequestBodyDone = reader.bodyLength === BODY_NONE || reader.bodyLength === 0;
     this.pickRequest.reset();
-    this.replay.reset();
+    this.body.start(reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0);
     context.adoptIfStale();
     const route = context.router.find(reader);
     this.route = route ?? null;
@@ -233,21 +230,7 @@ export class Exchange
 
   /** A piece of the request body. Copied where it is kept. */
   onRequestBody(chunk: Uint8Array, isLast: boolean): void {
-    if (!this.isActive || this.isRequestBodyDone) return;
-    if (isLast) this.isRequestBodyDone = true;
-    this.replay.append(chunk);
-    const call = this.call;
-    if (call === null) {
-      // Between attempts. What the replay buffer cannot hold any more was sent before, so no retry follows.
-      if (!isLast && this.replay.isFull) this.pauseRequest();
-      return;
-    }
-    if (chunk.length > 0 && !call.write(chunk) && !isLast) this.pauseRequest();
-    if (isLast) {
-      call.endBody();
-      // All of it is here: nothing is left to hold back, and the connection must be read for what comes next.
-      this.resumeRequest();
-    }
+    if (this.isActive) this.body.receive(chunk, isLast);
   }
 
   /** The client can take more of the response. */
@@ -347,9 +330,7 @@ export class Exchange
     const call = endpoint.connections.dispatch(this, this);
     this.call = call;
     if (this.bodyLength === BODY_NONE || this.bodyLength === 0) return;
-    this.replay.replayTo(call);
-    if (this.isRequestBodyDone) call.endBody();
-    else this.resumeRequest();
+    this.body.attach(call);
   }
 
   onSent(): void {
@@ -371,7 +352,7 @@ export class Exchange
     this.recordOutcome(head.status);
     this.judgement = head.status >= 500 ? FAILED : PASSED;
     this.isResponseBegun = true;
-    this.replay.close();
+    this.body.stopRepeating();
     const route = this.route!;
     let bodyLength = head.contentLength >= 0 ? head.contentLength : BODY_UNSIZED;
     if (this.method === 'HEAD' || head.status === 204 || head.status === 304) {
@@ -392,20 +373,20 @@ export class Exchange
     const elapsedUs = context.clock.nowUs() - this.attemptStartUs;
     context.histograms.record(this.slot, this.upstream!.index, elapsedUs);
     this.call = null;
-    // An answer before the end of the request: the rest of its body is read and dropped.
-    this.resumeRequest();
+    this.body.release();
     this.downstream.end();
     this.settle();
   }
 
   onDrain(): void {
-    this.resumeRequest();
+    this.body.pump();
   }
 
   onError(code: UpstreamErrorCode): void {
     const context = this.context;
     const upstream = this.upstream!;
     this.call = null;
+    this.body.detach();
     this.lastError = code;
     context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
     if (code === 'refused' || code === 'connect-failure' || code === 'connect-timeout') {
@@ -472,7 +453,7 @@ export class Exchange
   // ── retries ──
 
   private canRetry(): boolean {
-    return this.attemptCount <= this.upstream!.config.retry.attempts && this.replay.isWhole;
+    return this.attemptCount <= this.upstream!.config.retry.attempts && this.body.isRepeatable;
   }
 
   /** Reserves this exchange's place in the retry budget; held until it settles. */
@@ -565,7 +546,7 @@ export class Exchange
       this.judgement = FAILED;
     }
     this.context.counters.addError(errorIndexOf(code));
-    this.resumeRequest();
+    this.body.release();
     this.downstream.answer(code, details);
     this.settle();
   }
@@ -573,6 +554,7 @@ export class Exchange
   private dropCall(): void {
     const call = this.call;
     this.call = null;
+    this.body.detach();
     call?.abort();
   }
 
@@ -602,7 +584,7 @@ export class Exchange
     }
     context.delays.remove(this);
     context.wheel.disarm(this);
-    this.replay.reset();
+    this.body.release();
     if (upstream === null || !this.isEntered) return;
     context.inFlight.remove(this);
     this.judge(upstream.index);
@@ -623,17 +605,5 @@ export class Exchange
     if (judgement === UNJUDGED) return;
     context.counters.addUpstream(upstream, COUNTER_JUDGED, 1);
     if (judgement === FAILED) context.counters.addUpstream(upstream, COUNTER_JUDGED_FAILED, 1);
-  }
-
-  private pauseRequest(): void {
-    if (this.isRequestPaused) return;
-    this.isRequestPaused = true;
-    this.downstream.pauseRequest();
-  }
-
-  private resumeRequest(): void {
-    if (!this.isRequestPaused) return;
-    this.isRequestPaused = false;
-    this.downstream.resumeRequest();
   }
 }

@@ -16,11 +16,6 @@ export class ReplayBuffer {
     return !this.isLost;
   }
 
-  /** The next chunk might not fit. */
-  get isFull(): boolean {
-    return this.byteCount >= REPLAY_BYTES_MAX;
-  }
-
   reset(): void {
     if (this.chunks.length > 0) this.chunks = [];
     this.byteCount = 0;

@@ -267,14 +267,11 @@ export const COUNTER_REQUESTS = 0;
 export const COUNTER_FAILURES = 1;
 export const COUNTER_CONNECT_FAILURES = 2;
 export const COUNTER_RESPONSES_5XX = 3;
-export const COUNTER_BYTES_SENT = 4;
-export const COUNTER_BYTES_RECEIVED = 5;
 export const ENDPOINT_COUNTERS = 8;
 /** Per upstream. */
 export const COUNTER_RETRIES = 0;
 export const COUNTER_RETRIES_DENIED = 1;
 export const COUNTER_NO_ENDPOINT = 2;
-export const COUNTER_STATUS_1XX = 3;
 /** Exchanges by which the circuit breaker judges the upstream, and those of them that failed. */
 export const COUNTER_JUDGED = 8;
 export const COUNTER_JUDGED_FAILED = 9;

@@ -3,6 +3,7 @@
 // pool. On a worker thread.
 //
 //   connecting ► idle ◄─► busy (calls outstanding, oldest first) ► closed
+import { releasePiece } from './piece-pool.ts';
 import type { Socket } from 'node:net';
 import type { Timed, TimerWheel, UpstreamErrorCode } from '../engine.ts';
 import { flushQueue, type Flushable } from './flush-queue.ts';
@@ -181,7 +182,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     call.earlyPieces = null;
     this.flush();
     let isRoom = true;
-    for (const piece of pieces) isRoom = this.socket!.write(piece);
+    for (const piece of pieces) isRoom = this.writePiece(piece);
     if (call.isBodyEnded) this.endBody(call);
     else if (isRoom) call.handler?.onDrain();
     else this.host.wheel.arm(this, this.host.idleTimeoutMs);
@@ -223,10 +224,14 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   writeBody(call: WireCall, chunk: Uint8Array): boolean {
     const prefix = this.outgoing;
     this.outgoing = '';
-    const isRoom = this.socket!.write(framePiece(prefix, chunk, call.isBodyChunked));
+    const isRoom = this.writePiece(framePiece(prefix, chunk, call.isBodyChunked));
     if (!call.isSent) this.noteSent(call);
     if (!isRoom) this.host.wheel.arm(this, this.host.idleTimeoutMs);
     return isRoom;
+  }
+
+  private writePiece(piece: Buffer): boolean {
+    return this.socket!.write(piece, () => releasePiece(piece));
   }
 
   endBody(call: WireCall): void {

@@ -1,5 +1,6 @@
 // One request on its way: what is needed to send it (again), and who carries it now. One object a request,
 // never used twice, so that a late call by the exchange can hit nobody else's request. On a worker thread.
+import { acquirePiece } from './piece-pool.ts';
 import {
   BODY_CHUNKED,
   BODY_NONE,
@@ -115,11 +116,14 @@ function makeHeadText(request: UpstreamRequest): string {
   return `${head}content-length: ${bodyLength}\r\n\r\n`;
 }
 
-/** A piece of request body as it goes on the wire, with `prefix` (latin1) before it. Copies the chunk. */
+/**
+ * A piece of request body as it goes on the wire, with `prefix` (latin1) before it. Copies the chunk. The piece goes
+ * back with releasePiece when it is written.
+ */
 export function framePiece(prefix: string, chunk: Uint8Array, isChunked: boolean): Buffer {
   const before = isChunked ? `${prefix}${chunk.length.toString(16)}\r\n` : prefix;
   const afterBytes = isChunked ? 2 : 0;
-  const piece = Buffer.allocUnsafe(before.length + chunk.length + afterBytes);
+  const piece = acquirePiece(before.length + chunk.length + afterBytes);
   piece.write(before, 0, 'latin1');
   piece.set(chunk, before.length);
   if (isChunked) piece.write('\r\n', before.length + chunk.length, 'latin1');

@@ -1,0 +1,115 @@
+// A request's body on its way from the client to the upstream: passes it on with backpressure, holds what comes
+// while nobody can take it, and repeats its beginning when a request is sent again. Owned by an exchange.
+import type { Downstream } from './downstream.ts';
+import { HeldBody } from './held-body.ts';
+import { ReplayBuffer } from './replay-buffer.ts';
+import type { UpstreamCall } from './upstream/engine.ts';
+
+export class RequestBody {
+  private readonly downstream: Downstream;
+  private readonly replay: ReplayBuffer = new ReplayBuffer();
+  private readonly held: HeldBody = new HeldBody();
+  private call: UpstreamCall | null = null;
+  /** All of it has come from the client. */
+  private isReceived = true;
+  private isEndPassed = true;
+  private isUpstreamFull = false;
+  private isClientPaused = false;
+
+  constructor(downstream: Downstream) {
+    this.downstream = downstream;
+  }
+
+  /** A request begins. @param hasBody false when there is nothing to come. */
+  start(hasBody: boolean): void {
+    this.call = null;
+    this.isReceived = !hasBody;
+    this.isEndPassed = !hasBody;
+    this.isUpstreamFull = false;
+    this.isClientPaused = false;
+  }
+
+  /** True while all that was passed on can be passed on again. */
+  get isRepeatable(): boolean {
+    return this.replay.isWhole;
+  }
+
+  /** A piece has come from the client; valid only during the call. */
+  receive(chunk: Uint8Array, isLast: boolean): void {
+    if (this.isReceived) return;
+    if (isLast) this.isReceived = true;
+    if (this.call !== null && !this.isUpstreamFull && this.held.isEmpty) this.pass(chunk);
+    else this.held.append(chunk);
+    if (isLast) {
+      // All of it is here: the connection must be read for what comes next.
+      this.resumeClient();
+      this.passEnd();
+    } else if (this.isUpstreamFull || this.call === null) {
+      this.pauseClient();
+    }
+  }
+
+  /** An attempt begins: repeats what was passed on before, then goes on. */
+  attach(call: UpstreamCall): void {
+    this.call = call;
+    this.isUpstreamFull = false;
+    this.isEndPassed = false;
+    this.replay.replayTo(call);
+    this.pump();
+  }
+
+  /** The attempt is over. */
+  detach(): void {
+    this.call = null;
+  }
+
+  /** The upstream has room again. */
+  pump(): void {
+    this.isUpstreamFull = false;
+    while (this.call !== null && !this.isUpstreamFull) {
+      const chunk = this.held.take();
+      if (chunk === null) break;
+      this.pass(chunk);
+    }
+    this.passEnd();
+    if (this.held.isEmpty && !this.isUpstreamFull) this.resumeClient();
+  }
+
+  /** The response has begun: the request will not be sent again. */
+  stopRepeating(): void {
+    this.replay.close();
+  }
+
+  /** The response is complete or will never come: the rest of the body is read and dropped. */
+  release(): void {
+    this.call = null;
+    this.isReceived = true;
+    this.isEndPassed = true;
+    this.resumeClient();
+    this.replay.reset();
+    this.held.discard();
+  }
+
+  private pass(chunk: Uint8Array): void {
+    this.replay.append(chunk);
+    if (chunk.length > 0 && !this.call!.write(chunk)) this.isUpstreamFull = true;
+  }
+
+  private passEnd(): void {
+    if (this.isEndPassed || !this.isReceived || this.call === null || !this.held.isEmpty) return;
+    this.isEndPassed = true;
+    this.call.endBody();
+  }
+
+  private pauseClient(): void {
+    if (this.isClientPaused) return;
+    this.isClientPaused = true;
+    this.downstream.pauseRequest();
+  }
+
+  private resumeClient(): void {
+    if (!this.isClientPaused) return;
+    this.isClientPaused = false;
+    this.downstream.resumeRequest();
+  }
+}
