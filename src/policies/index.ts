@@ -2,6 +2,6 @@
 export { type TableEndpoint, type TableOptions, buildTables } from './build-tables.ts';
 export { type EndpointScore, type SkipReason, scoreEndpoints } from './explain.ts';
 export { pickEndpoint } from './pick.ts';
-export { POLICY_NAMES, isKeyed, policyIdOf, policyNameOf } from './registry.ts';
+export { POLICY_NAMES, isKeyed, policyIdOf } from './registry.ts';
 export { WhatIf, type WhatIfReport } from './what-if.ts';
 export { ENDPOINTS_FULL, NO_ENDPOINT } from '../shared-state/upstream-table.ts';

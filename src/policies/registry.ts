@@ -41,9 +41,5 @@ export function policyIdOf(name: PolicyName): number {
   return POLICIES.findIndex(([candidate]) => candidate === name);
 }
 
-export function policyNameOf(policyId: number): PolicyName {
-  return POLICIES[policyId]?.[0] ?? 'round-robin';
-}
-
 /** Names that upstreams can be balanced by. */
 export const POLICY_NAMES: readonly PolicyName[] = POLICIES.map(([name]) => name);
