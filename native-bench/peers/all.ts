@@ -3,7 +3,7 @@ import { go } from './go.ts';
 import { haproxy } from './haproxy.ts';
 import { millraceAuto, millraceAuto2, millraceUndici, millraceWire } from './millrace.ts';
 import { nginx, nginxBuffers } from './nginx.ts';
-import { fastProxy, httpProxy, uws } from './node-server.ts';
+import { fastProxy, fastProxyUndici, httpProxy, uws } from './node-server.ts';
 import type { Peer } from './peer.ts';
 import { relay } from './relay.ts';
 
@@ -23,5 +23,6 @@ export const PEERS: readonly Peer[] = [
   millraceUndici,
   go,
   fastProxy,
+  fastProxyUndici,
   httpProxy,
 ];

@@ -13,29 +13,40 @@ export interface NodeServerSettings {
   /** For the one that answers itself. */
   readonly path: string;
   readonly responseBytes: number;
+  /** fast-proxy on undici's pools instead of Node's agent. */
+  readonly usesUndici: boolean;
 }
 
-function settingsOf(workload: Workload, ground: Ground): NodeServerSettings {
+/** What tells these peers apart. */
+interface NodeServer {
+  readonly name: string;
+  readonly title: string;
+  /** In native-bench/servers. */
+  readonly script: string;
+  readonly packageName: string;
+  readonly version: string;
+  readonly usesUndici?: boolean;
+  readonly isExtra?: boolean;
+}
+
+function settingsOf(workload: Workload, ground: Ground, usesUndici: boolean): NodeServerSettings {
   return {
     endpointPorts: ground.endpointPorts,
     certificate: ground.certificate?.certificate ?? null,
     key: ground.certificate?.key ?? null,
     path: workload.path,
     responseBytes: workload.responseBytes,
+    usesUndici,
   };
 }
 
-function createNodeServer(
-  name: string,
-  title: string,
-  packageName: string,
-  packageVersion: string,
-): Peer {
-  const script = fileURLToPath(new URL(`../servers/${name}.js`, import.meta.url));
+function createNodeServer(server: NodeServer): Peer {
+  const { name, title, packageName, isExtra = false, usesUndici = false } = server;
+  const script = fileURLToPath(new URL(`../servers/${server.script}.js`, import.meta.url));
   return {
     name,
     title,
-    isExtra: false,
+    isExtra,
     available() {
       try {
         createRequire(import.meta.url).resolve(`${packageName}/package.json`);
@@ -48,33 +59,48 @@ function createNodeServer(
       }
     },
     unsuitable: () => null,
-    version: () => Promise.resolve(`${packageVersion}, Node ${process.versions.node}`),
+    version: () => Promise.resolve(`${server.version}, Node ${process.versions.node}`),
     start(workload, ground) {
-      return serveAndTell(process.execPath, [script, JSON.stringify(settingsOf(workload, ground))]);
+      const settings = settingsOf(workload, ground, usesUndici);
+      return serveAndTell(process.execPath, [script, JSON.stringify(settings)]);
     },
   };
 }
 
-/** fast-proxy on its undici pools. */
-export const fastProxy: Peer = createNodeServer(
-  'fast-proxy',
-  'fast-proxy',
-  'fast-proxy',
-  'fast-proxy 2, undici mode',
-);
+/** fast-proxy with its defaults: Node's client on a keep-alive agent. */
+export const fastProxy: Peer = createNodeServer({
+  name: 'fast-proxy',
+  title: 'fast-proxy',
+  script: 'fast-proxy',
+  packageName: 'fast-proxy',
+  version: 'fast-proxy 2, defaults',
+});
+
+/** fast-proxy as its README says it is faster: on undici's pools. */
+export const fastProxyUndici: Peer = createNodeServer({
+  name: 'fast-proxy-undici',
+  title: 'fast-proxy, undici',
+  script: 'fast-proxy',
+  packageName: 'fast-proxy',
+  version: 'fast-proxy 2, undici: 128 connections',
+  usesUndici: true,
+  isExtra: true,
+});
 
 /** http-proxy on a keep-alive agent. */
-export const httpProxy: Peer = createNodeServer(
-  'http-proxy',
-  'http-proxy',
-  'http-proxy',
-  'http-proxy 1.18, keep-alive agent',
-);
+export const httpProxy: Peer = createNodeServer({
+  name: 'http-proxy',
+  title: 'http-proxy',
+  script: 'http-proxy',
+  packageName: 'http-proxy',
+  version: 'http-proxy 1.18, keep-alive agent',
+});
 
 /** uWebSockets.js answering itself: the floor of millrace's front. It proxies nothing. */
-export const uws: Peer = createNodeServer(
-  'uws',
-  'uWebSockets.js answering itself',
-  'uWebSockets.js',
-  'uWebSockets.js 20',
-);
+export const uws: Peer = createNodeServer({
+  name: 'uws',
+  title: 'uWebSockets.js answering itself',
+  script: 'uws',
+  packageName: 'uWebSockets.js',
+  version: 'uWebSockets.js 20',
+});

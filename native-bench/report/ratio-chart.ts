@@ -26,7 +26,7 @@ const FONT =
   '.heading{font-weight:600}.tick{font-size:12px}path{fill:none}';
 
 /** Other peers that run JavaScript or Go; the rest is C. */
-const MANAGED_PEERS = new Set(['go', 'fast-proxy', 'http-proxy']);
+const MANAGED_PEERS = new Set(['go', 'fast-proxy', 'fast-proxy-undici', 'http-proxy']);
 
 /** The chart as the text of an SVG file. */
 export function drawRatios(record: RunRecord): string {
