@@ -106,6 +106,7 @@ function buildRateLimit(parsed: ParsedRateLimit): RateLimitConfig {
     keys: parsed.keys,
     store: parsed.store,
     redisUrl: parsed.store === 'redis' ? (parsed.redis?.url ?? '') : '',
+    redisTimeoutMs: parsed.redis?.timeout ?? 0,
   };
 }
 

@@ -142,6 +142,8 @@ export interface RateLimitConfig {
   readonly store: 'local' | 'redis';
   /** '' unless store is redis. */
   readonly redisUrl: string;
+  /** Longest wait for the store's answer; then the local table judges. */
+  readonly redisTimeoutMs: number;
 }
 
 export type PolicyName =

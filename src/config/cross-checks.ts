@@ -22,6 +22,7 @@ export function crossCheck(root: TreeNode): Finding[] {
     ...checkNames(root.get('routes'), 'route'),
     ...checkListenerAddresses(root),
     ...checkReferences(root),
+    ...checkLimitStores(root),
     ...checkUpstreamsAndRoutes(root),
     ...checkHeaderNames(root),
     ...upstreamNodes(root).flatMap(checkEndpoints),
@@ -123,6 +124,25 @@ function checkReferences(root: TreeNode): Finding[] {
     ...targets.flatMap((node) => checkReference(node, root.get('upstreams'), 'an upstream')),
     ...limits.flatMap((node) => checkReference(node, root.get('rateLimits'), 'a rate limit')),
   ];
+}
+
+// A request asks the store of its limits in one call, and one call goes to one server.
+function checkLimitStores(root: TreeNode): Finding[] {
+  const findings: Finding[] = [];
+  for (const route of root.get('routes').items()) {
+    let first: string | undefined;
+    for (const node of route.get('rateLimits').items()) {
+      const limit = root.get('rateLimits').get(node.text ?? '');
+      if (limit.get('store').text !== 'redis') continue;
+      const redis = limit.get('redis');
+      const store = `${redis.get('url').text} ${redis.get('timeout').text}`;
+      first ??= store;
+      if (store === first) continue;
+      const expected = "a limit with the same redis section as the route's others, or a local one";
+      findings.push({ path: node.path, expected });
+    }
+  }
+  return findings;
 }
 
 function splitTargets(route: TreeNode): TreeNode[] {

@@ -109,6 +109,11 @@ const rateLimit = section({
     url: text('a URL such as redis://127.0.0.1:6379', (value) => {
       return /^rediss?:\/\//.test(value) && URL.canParse(value) && isHeaderValue(value);
     }).describe('Where the Redis or Valkey server is.'),
+    timeout: option(
+      duration('1ms', '10s'),
+      '100ms',
+      'Longest wait for its answer; then, and while it cannot be reached, this machine counts by itself.',
+    ),
   })
     .optional()
     .describe('For store redis.'),

@@ -15,6 +15,7 @@ import { AdminServer } from './admin/server.ts';
 import { CircuitKeeper } from './circuit-keeper.ts';
 import { Evaluator } from './evaluator.ts';
 import { UnknownNameError } from './faults.ts';
+import { LimitWatch } from './limit-watch.ts';
 import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
 import { type EndpointChange, LiveConfiguration } from './live-configuration.ts';
 import { StateReporter } from './state-reporter.ts';
@@ -48,6 +49,7 @@ export class Balancer implements Administered {
   private readonly pool: WorkerPool;
   private readonly evaluator: Evaluator;
   private readonly circuits: CircuitKeeper;
+  private readonly limitWatch: LimitWatch;
   private readonly reporter: StateReporter;
   private admin: AdminServer | null = null;
   private ticker: NodeJS.Timeout | null = null;
@@ -66,6 +68,7 @@ export class Balancer implements Administered {
       workerModule: options.workerModule ?? WORKER_MODULE,
     });
     this.circuits = new CircuitKeeper(state, logger);
+    this.limitWatch = new LimitWatch(logger);
     this.evaluator = new Evaluator({
       state,
       clock: systemClock,
@@ -217,6 +220,7 @@ export class Balancer implements Administered {
     this.live.sweep();
     this.evaluator.tick();
     this.circuits.tick(nowMs, this.live.structure);
+    this.limitWatch.tick(this.live.structure);
     // Restored endpoints, raised caps and new tables give room without a release that would tell.
     nudgePending(this.shared);
     this.pool.watch(nowMs);

@@ -30,6 +30,7 @@ import {
   FLAG_PROBE_PENDING,
   FLAG_PROBE_UP,
 } from '../shared-state/layout.ts';
+import { readLimitCounts } from '../shared-state/limit-table.ts';
 import type { SharedState } from '../shared-state/shared-state.ts';
 import {
   activeOf,
@@ -42,6 +43,7 @@ import { readWorker } from '../shared-state/worker-table.ts';
 import type {
   EndpointReport,
   LatencyReport,
+  RateLimitReport,
   StateReport,
   UpstreamReport,
   WorkerReport,
@@ -87,6 +89,9 @@ export class StateReporter {
       upstreams: Object.fromEntries(
         Object.keys(live.current.upstreams).map((name) => [name, this.reportUpstream(name)]),
       ),
+      rateLimits: Object.fromEntries(
+        Object.keys(live.current.rateLimits).map((name) => [name, this.reportRateLimit(name)]),
+      ),
       workers: pool.workers.map(({ worker, isStalled }) => this.reportWorker(worker, isStalled)),
       removed: slots.drainingEntries.map(([identity, slot]) => {
         const { upstream, address } = partsOfIdentity(identity);
@@ -104,6 +109,20 @@ export class StateReporter {
   /** Health transitions so far, by upstream and event. */
   healthEvents(): ReadonlyMap<string, Readonly<Record<string, number>>> {
     return this.sources.evaluator.transitions;
+  }
+
+  private reportRateLimit(name: string): RateLimitReport {
+    const { live } = this.sources;
+    const counts = readLimitCounts(live.structure.limits[name]!.buffers);
+    return {
+      store: live.current.rateLimits[name]!.store,
+      allowed: counts.allowed,
+      refused: counts.refused,
+      delayed: counts.delayed,
+      evictions: counts.evictions,
+      storeAway: counts.storeAway,
+      judgedLocally: counts.local,
+    };
   }
 
   private reportUpstream(name: string): UpstreamReport {

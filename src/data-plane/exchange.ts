@@ -54,6 +54,7 @@ import {
 import type { ForwardedRequest } from './in-flight.ts';
 import { RequestBody } from './request-body.ts';
 import { requestBlock } from './request-headers.ts';
+import type { LimitCall, LimitedRequest } from './route-limits.ts';
 import type { RequestReader } from './request-reader.ts';
 import { rewriteResponseBlock } from './response-headers.ts';
 import {
@@ -84,7 +85,14 @@ const RETRY_WAITS_MAX = 16;
 const LEAVE_AGAIN_MS = 25;
 
 export class Exchange
-  implements UpstreamRequest, UpstreamHandler, Timed, Delayed, PendingRequest, ForwardedRequest
+  implements
+    UpstreamRequest,
+    UpstreamHandler,
+    Timed,
+    Delayed,
+    LimitedRequest,
+    PendingRequest,
+    ForwardedRequest
 {
   // What is sent on; read by the engine during dispatch.
   method = '';
@@ -125,6 +133,8 @@ export class Exchange
   private pickUs = 0;
   private retryTimer: NodeJS.Timeout | null = null;
   private leaveTimer: NodeJS.Timeout | null = null;
+  /** The question to a remote store of rate limits. */
+  private limitCall: LimitCall | null = null;
   private isActive = false;
   /** Counted in the upstream. */
   private isEntered = false;
@@ -180,9 +190,19 @@ export class Exchange
     this.method = reader.method;
     this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
     this.headerBlock = requestBlock(route, reader, upstream, forwarding);
-    const delayMs = limits === null ? 0 : limits.delayMs;
-    if (delayMs > 0) context.delays.add(this, delayMs);
-    else this.enter(route, upstream);
+    if (limits?.mustAsk === true) {
+      this.limitCall = limits.ask(reader, this, () => context.clock.nowUs());
+      return;
+    }
+    this.onLimits(null, limits === null ? 0 : limits.delayMs);
+  }
+
+  /** All rate limits have spoken. */
+  onLimits(refusing: RateLimit | null, delayMs: number): void {
+    this.limitCall = null;
+    if (refusing !== null) return this.refuseByLimit(refusing);
+    if (delayMs > 0) this.context.delays.add(this, delayMs);
+    else this.enter(this.route!, this.upstream!);
   }
 
   /** A rate limit has held the request back for long enough. */
@@ -582,6 +602,8 @@ export class Exchange
       clearTimeout(this.leaveTimer);
       this.leaveTimer = null;
     }
+    this.limitCall?.cancel();
+    this.limitCall = null;
     context.delays.remove(this);
     context.wheel.disarm(this);
     this.body.release();

@@ -1,81 +1,193 @@
-// The rate limits of routes, in one worker: which limits a route has, whose key each counts by, and what they say of a
-// request. Made anew with each structure; the tables behind the limits stay.
-import type { Config, RouteConfig } from '../config/config.ts';
-import { clientNetwork } from '../limits/client-network.ts';
-import { RateLimit, chargeAll } from '../limits/rate-limit.ts';
-import { LimitTable } from '../shared-state/limit-table.ts';
-import type { StructureLimit } from '../worker-messages.ts';
-import { type ReadKey, keyReader } from './request-key.ts';
+// The rate limits of one route, in one worker: whose key each counts by, and what they say of a request. Those kept on
+// this machine are judged at once; those kept by a remote store are asked in one call, or judged here while it is away.
+import type { RateLimit } from '../limits/rate-limit.ts';
+import { chargeAll } from '../limits/rate-limit.ts';
+import { CLIENT_KEY_MAX, redisKey, scriptArguments, takeAnswer } from '../limits/redis-script.ts';
+import {
+  LIMIT_ALLOWED,
+  LIMIT_DELAYED,
+  LIMIT_LOCAL,
+  LIMIT_REFUSED,
+} from '../shared-state/limit-table.ts';
+import type { RedisStore, StoreCall } from './redis-store.ts';
+import type { ReadKey } from './request-key.ts';
 import type { RequestReader } from './request-reader.ts';
 
-/** All limits of one route. */
-export class RouteLimits {
-  readonly limits: readonly RateLimit[];
-  private readonly readers: readonly ReadKey[];
+/** A limit as a route applies it. */
+export interface AppliedLimit {
+  readonly limit: RateLimit;
+  readonly readKey: ReadKey;
+  /** null: kept on this machine. */
+  readonly store: RedisStore | null;
+}
 
-  constructor(limits: readonly RateLimit[], readers: readonly ReadKey[]) {
-    this.limits = limits;
-    this.readers = readers;
+/** A request that waits for a remote store. */
+export interface LimitedRequest {
+  /** @param refusing the limit that refuses it; null = it may go after `delayMs`. */
+  onLimits(refusing: RateLimit | null, delayMs: number): void;
+}
+
+export class RouteLimits {
+  private readonly local: readonly AppliedLimit[];
+  private readonly remote: readonly AppliedLimit[];
+  private readonly localLimits: readonly RateLimit[];
+  private readonly allLimits: readonly RateLimit[];
+  private readonly store: RedisStore | null;
+  private readonly digest: (key: string) => string;
+  /** After charge(): ask() is to follow. */
+  mustAsk: boolean;
+  /** After charge(): how long the request must wait. */
+  delayMs: number;
+
+  /** @param digest shortens long keys for a remote store; the same on all machines. */
+  constructor(applied: readonly AppliedLimit[], digest: (key: string) => string) {
+    this.local = applied.filter(({ store }) => store === null);
+    this.remote = applied.filter(({ store }) => store !== null);
+    this.localLimits = this.local.map(({ limit }) => limit);
+    this.allLimits = [...this.local, ...this.remote].map(({ limit }) => limit);
+    // One store a route: the configuration is refused otherwise.
+    this.store = this.remote[0]?.store ?? null;
+    this.digest = digest;
+    this.mustAsk = false;
+    this.delayMs = 0;
   }
 
   /**
-   * Charges a request to all limits, or to none.
-   * @returns the limit that refuses it; null = it may go, after `delayMs`.
+   * Charges a request to all limits that are judged here, or to none.
+   * @returns the limit that refuses it; null = it may go, after `delayMs`, or when ask() has allowed it.
    */
   charge(reader: RequestReader, nowUs: number): RateLimit | null {
-    for (let index = 0; index < this.limits.length; index++) {
-      this.limits[index]!.setKey(this.readers[index]!(reader));
+    setKeys(this.local, reader);
+    this.mustAsk = this.store?.isAvailable === true;
+    if (!this.mustAsk) setKeys(this.remote, reader);
+    const limits = this.mustAsk ? this.localLimits : this.allLimits;
+    const refusing = chargeAll(limits, nowUs);
+    this.delayMs = refusing === null ? longestDelay(limits) : 0;
+    if (refusing !== null) {
+      refusing.count(LIMIT_REFUSED);
+    } else if (!this.mustAsk) {
+      this.countAllowed(this.delayMs);
     }
-    return chargeAll(this.limits, nowUs);
+    if (!this.mustAsk) for (const { limit } of this.remote) limit.count(LIMIT_LOCAL);
+    return refusing;
   }
 
-  /** How long the request just charged must wait: the longest wait that any limit asks for. */
-  get delayMs(): number {
-    let delayMs = 0;
-    for (const limit of this.limits) delayMs = Math.max(delayMs, limit.delayMs);
-    return delayMs;
+  /**
+   * Asks the store for the remaining limits of the request just charged.
+   * @param nowUs reads the clock again, should the store not answer.
+   * @returns what the request is to cancel when it ends before.
+   */
+  ask(reader: RequestReader, owner: LimitedRequest, nowUs: () => number): LimitCall {
+    const call = new LimitCall(this, reader, owner, nowUs);
+    this.store!.ask(call);
+    return call;
+  }
+
+  /** The store's part of a call. */
+  describe(reader: RequestReader): {
+    readonly asked: readonly RateLimit[];
+    readonly keys: readonly string[];
+    readonly keysHere: readonly string[];
+    readonly keysThere: readonly string[];
+  } {
+    const asked: RateLimit[] = [];
+    const keys: string[] = [];
+    const keysThere = this.remote.map(({ readKey }) => readKey(reader));
+    for (const [index, { limit }] of this.remote.entries()) {
+      const key = keysThere[index]!;
+      // As everywhere: without a key nothing is counted.
+      if (key === '') continue;
+      asked.push(limit);
+      keys.push(redisKey(limit, key.length > CLIENT_KEY_MAX ? this.digest(key) : key));
+    }
+    return { asked, keys, keysHere: this.local.map(({ readKey }) => readKey(reader)), keysThere };
+  }
+
+  /** The store did not answer: its limits are judged here. @returns as charge(). */
+  chargeInstead(keys: readonly string[], nowUs: number): RateLimit | null {
+    const limits = this.remote.map(({ limit }) => limit);
+    for (const [index, { limit }] of this.remote.entries()) {
+      limit.setKey(keys[index]!);
+      limit.count(LIMIT_LOCAL);
+    }
+    return chargeAll(limits, nowUs);
+  }
+
+  /** The store refused a request that had been charged here. */
+  refund(keys: readonly string[]): void {
+    for (const [index, { limit }] of this.local.entries()) {
+      limit.setKey(keys[index]!);
+      limit.refund();
+    }
+  }
+
+  /** A request may go, after a wait where `delayMs` is above 0. */
+  countAllowed(delayMs: number): void {
+    for (const limit of this.allLimits) {
+      limit.count(LIMIT_ALLOWED);
+      if (delayMs > 0) limit.count(LIMIT_DELAYED);
+    }
   }
 }
 
-/** A worker's rate limits. */
-export class WorkerLimits {
-  private readonly worker: number;
-  /** By id. A table has one object a worker: that object knows which node of it the worker may write. */
-  private tables: ReadonlyMap<number, LimitTable>;
-  private limits: ReadonlyMap<string, RateLimit>;
+/** A request's question to the remote store. */
+export class LimitCall implements StoreCall {
+  readonly keys: readonly string[];
+  readonly parameters: readonly string[];
+  private readonly route: RouteLimits;
+  private readonly asked: readonly RateLimit[];
+  private readonly keysHere: readonly string[];
+  private readonly keysThere: readonly string[];
+  private readonly delayMs: number;
+  private readonly nowUs: () => number;
+  private owner: LimitedRequest | null;
 
-  constructor(worker: number) {
-    this.worker = worker;
-    this.tables = new Map();
-    this.limits = new Map();
+  constructor(
+    route: RouteLimits,
+    reader: RequestReader,
+    owner: LimitedRequest,
+    nowUs: () => number,
+  ) {
+    const { asked, keys, keysHere, keysThere } = route.describe(reader);
+    this.keys = keys;
+    this.parameters = asked.flatMap(scriptArguments);
+    this.route = route;
+    this.asked = asked;
+    this.keysHere = keysHere;
+    this.keysThere = keysThere;
+    this.delayMs = route.delayMs;
+    this.nowUs = nowUs;
+    this.owner = owner;
   }
 
-  /** Takes over the limits of a structure. */
-  adopt(config: Config, shared: Readonly<Record<string, StructureLimit>>): void {
-    const tables = new Map<number, LimitTable>();
-    const limits = new Map<string, RateLimit>();
-    for (const [name, limit] of Object.entries(config.rateLimits)) {
-      const { id, buffers } = shared[name]!;
-      const table = this.tables.get(id) ?? new LimitTable(buffers, this.worker);
-      tables.set(id, table);
-      limits.set(name, new RateLimit(name, limit, table));
+  /** The request has ended: its charge stays, its verdict interests nobody. */
+  cancel(): void {
+    this.owner = null;
+  }
+
+  onAnswer(answer: unknown): void {
+    const { owner, route } = this;
+    if (owner === null) return;
+    this.owner = null;
+    const said = answer === null ? undefined : takeAnswer(this.asked, answer);
+    const refusing = said === undefined ? route.chargeInstead(this.keysThere, this.nowUs()) : said;
+    if (refusing !== null) {
+      route.refund(this.keysHere);
+      refusing.count(LIMIT_REFUSED);
+      return owner.onLimits(refusing, 0);
     }
-    this.tables = tables;
-    this.limits = limits;
-  }
-
-  /** @returns null for a route without limits. */
-  ofRoute(route: RouteConfig): RouteLimits | null {
-    if (route.rateLimits.length === 0) return null;
-    const limits = route.rateLimits.map((name) => this.limits.get(name)!);
-    return new RouteLimits(
-      limits,
-      limits.map(({ config }) => limitKeyReader(config.key, route.name)),
-    );
+    const delayMs = Math.max(this.delayMs, longestDelay(this.asked));
+    route.countAllowed(delayMs);
+    owner.onLimits(null, delayMs);
   }
 }
 
-function limitKeyReader(key: string, route: string): ReadKey {
-  const read = keyReader(key, route);
-  return key === 'clientAddress' ? (reader) => clientNetwork(read(reader)) : read;
+function setKeys(applied: readonly AppliedLimit[], reader: RequestReader): void {
+  for (const { limit, readKey } of applied) limit.setKey(readKey(reader));
+}
+
+function longestDelay(limits: readonly RateLimit[]): number {
+  let delayMs = 0;
+  for (const limit of limits) delayMs = Math.max(delayMs, limit.delayMs);
+  return delayMs;
 }

@@ -19,9 +19,9 @@ import { InFlight } from './in-flight.ts';
 import { Affinity } from './affinity.ts';
 import { DelayLine } from './delay-line.ts';
 import { LateHeads } from './late-heads.ts';
-import { WorkerLimits } from './route-limits.ts';
 import { Route, Router } from './router.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
+import { WorkerLimits } from './worker-limits.ts';
 import { type WorkerEndpoint, WorkerUpstream } from './worker-upstream.ts';
 
 /** The engines by the operator's name for them. */
@@ -68,7 +68,7 @@ export class WorkerContext {
     for (let upstream = 0; upstream < this.state.sizes.upstreams; upstream++) {
       this.tables.push(new UpstreamTable(this.state, this.accounting, upstream));
     }
-    this.limits = new WorkerLimits(start.worker);
+    this.limits = new WorkerLimits(start.worker, systemClock);
     this.epochs = new EpochReader(this.state, start.worker, this.tables);
     this.router = new Router([]);
     this.learned = start.structure;
@@ -170,6 +170,7 @@ export class WorkerContext {
   close(): void {
     this.doorbell.close();
     this.delays.close();
+    this.limits.close();
     this.pending.retire();
     this.accounting.retire();
     for (const endpoint of this.endpoints) endpoint?.connections.close();

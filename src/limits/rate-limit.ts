@@ -15,6 +15,9 @@ export class RateLimit {
   readonly config: RateLimitConfig;
   /** Requests that pass at once on a key not used for long. */
   readonly quota: number;
+  /** A request in the algorithm's unit, and the level above which none passes. */
+  readonly request: number;
+  readonly levelMax: number;
   // The verdict on the last request.
   isAllowed: boolean;
   /** How long the request must wait before it is sent on; 0 = not at all. */
@@ -29,9 +32,6 @@ export class RateLimit {
   private readonly key: KeyDigest;
   private readonly isLeaky: boolean;
   private readonly rate: number;
-  /** A request in the algorithm's unit, and the level above which none passes. */
-  private readonly request: number;
-  private readonly levelMax: number;
   /** Level up to which requests are not delayed. */
   private readonly levelAtOnce: number;
   private hasKey: boolean;
@@ -96,6 +96,22 @@ export class RateLimit {
     }
     this.level = Infinity;
     return this.conclude();
+  }
+
+  /** A remote store has judged and charged. @param level with this request, in the algorithm's unit. @returns isAllowed. */
+  takeLevel(level: number): boolean {
+    this.level = level;
+    return this.conclude();
+  }
+
+  /** Counts what came of a request. @param counter LIMIT_*. */
+  count(counter: number): void {
+    this.table.count(counter);
+  }
+
+  /** Whether its remote store can be reached. */
+  setStoreAway(isAway: boolean): void {
+    this.table.setStoreAway(isAway);
   }
 
   /** Takes back what charge() charged: another limit refused the request. */

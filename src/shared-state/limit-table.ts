@@ -5,9 +5,11 @@
 // place of the least recently used one is the same step.
 //
 //   header    seeds, evictions, reserve                              one line each group
-//   spares    workers × 1 line      the node each worker writes next, plus 1; its worker writes it
+//   spares    workers × 1 line      the node each worker writes next, plus 1, and whether its store is away;
+//                                   its worker writes it, and the primary once it is dead
 //   buckets   buckets × 1 word      ┌ change count ┬ node index ┐, xor the bucket's number: all 0 at first
 //   used      buckets × 8 words     second of the last request for each key; a hint for replacement only
+//   counters  workers × 1 line      float64, what happened to requests; its worker writes it
 //   nodes     (buckets + workers + reserve) × 3 lines     digests, levels and times of 8 keys
 //
 // Exactness. A key is known by 64 bits of a keyed hash: of a million keys two are mistaken for each other with a
@@ -44,11 +46,25 @@ const NODE_HIGH = WAYS;
 const NODE_LEVELS = 2 * WAYS;
 const NODE_WORDS = 6 * WAYS;
 
+/** Second word of a worker's line: 1 while its remote store cannot be reached and this table serves instead. */
+const STORE_AWAY = 1;
+/** Float64 counters of a worker: a line. */
+const WORKER_COUNTERS = 8;
+
+/** Counters of a worker, by place. */
+export const LIMIT_ALLOWED = 0;
+export const LIMIT_REFUSED = 1;
+/** Allowed after a wait. */
+export const LIMIT_DELAYED = 2;
+/** Judged by this table because the remote store was away. */
+export const LIMIT_LOCAL = 3;
+
 /** Plain buffers, to be sent to the workers. Grows never: another size is another table. */
 export interface LimitTableBuffers {
   readonly workers: number;
   readonly bucketCount: number;
   readonly words: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
   readonly nodes: SharedArrayBuffer;
 }
 
@@ -70,7 +86,49 @@ export function allocateLimitTable(
   for (let worker = 0; worker < workers; worker++) {
     header[HEADER_WORDS + worker * LINE_WORDS] = bucketCount + worker + 1;
   }
-  return { workers, bucketCount, words, nodes: new SharedArrayBuffer(nodeCount * NODE_WORDS * 4) };
+  return {
+    workers,
+    bucketCount,
+    words,
+    counters: new SharedArrayBuffer(workers * WORKER_COUNTERS * 8),
+    nodes: new SharedArrayBuffer(nodeCount * NODE_WORDS * 4),
+  };
+}
+
+/** What a limit did, over all workers. */
+export interface LimitCounts {
+  readonly allowed: number;
+  readonly refused: number;
+  readonly delayed: number;
+  readonly local: number;
+  /** Keys that were forgotten to make room. */
+  readonly evictions: number;
+  /** Workers whose remote store cannot be reached. */
+  readonly storeAway: number;
+}
+
+export function readLimitCounts(buffers: LimitTableBuffers): LimitCounts {
+  const words = new Int32Array(buffers.words);
+  const counters = new Float64Array(buffers.counters);
+  let storeAway = 0;
+  const sum = (counter: number): number => {
+    let total = 0;
+    for (let worker = 0; worker < buffers.workers; worker++) {
+      total += counters[worker * WORKER_COUNTERS + counter]!;
+    }
+    return total;
+  };
+  for (let worker = 0; worker < buffers.workers; worker++) {
+    storeAway += Atomics.load(words, HEADER_WORDS + worker * LINE_WORDS + STORE_AWAY);
+  }
+  return {
+    allowed: sum(LIMIT_ALLOWED),
+    refused: sum(LIMIT_REFUSED),
+    delayed: sum(LIMIT_DELAYED),
+    local: sum(LIMIT_LOCAL),
+    evictions: Atomics.load(words, EVICTIONS),
+    storeAway,
+  };
 }
 
 /** One worker's hands on a table. find(), then commit() or confirm(); no allocation, no throw. */
@@ -82,6 +140,7 @@ export class LimitTable {
   time: number;
   isNew: boolean;
   private readonly words: Int32Array;
+  private readonly counters: Float64Array;
   private readonly nodeWords: Int32Array;
   private readonly nodeFloats: Float64Array;
   private readonly bucketMask: number;
@@ -102,6 +161,7 @@ export class LimitTable {
   constructor(buffers: LimitTableBuffers, worker: number) {
     const { bucketCount, workers } = buffers;
     this.words = new Int32Array(buffers.words);
+    this.counters = new Float64Array(buffers.counters, worker * WORKER_COUNTERS * 8);
     this.nodeWords = new Int32Array(buffers.nodes);
     this.nodeFloats = new Float64Array(buffers.nodes);
     this.seedLow = this.words[SEED_LOW]!;
@@ -123,9 +183,13 @@ export class LimitTable {
     this.spare = this.ownSpare(bucketCount, workers);
   }
 
-  /** Keys that were forgotten to make room, ever. */
-  get evictions(): number {
-    return Atomics.load(this.words, EVICTIONS);
+  /** @param counter LIMIT_*. */
+  count(counter: number): void {
+    this.counters[counter]!++;
+  }
+
+  setStoreAway(isAway: boolean): void {
+    Atomics.store(this.words, this.spareIndex + STORE_AWAY, Number(isAway));
   }
 
   /** Looks a key up by its digest; both 0 is no digest. */

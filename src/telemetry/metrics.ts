@@ -2,7 +2,13 @@
 // of them show one moment; nothing is counted here. Called by the admin API; primary thread.
 import { collectDefaultMetrics, type Gauge, Registry } from 'prom-client';
 import { bucketMiddle } from '../shared-state/histograms.ts';
-import type { EndpointReport, StateReport, UpstreamReport, WorkerReport } from './state-report.ts';
+import type {
+  EndpointReport,
+  StateReport,
+  UpstreamReport,
+  WorkerReport,
+  RateLimitReport,
+} from './state-report.ts';
 
 /** Content-Type of the text format. */
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
@@ -72,6 +78,20 @@ const UPSTREAMS: readonly Row<UpstreamReport>[] = [
   ['circuit_open', 'gauge', '1 when it refuses.', ({ circuit }) => Number(circuit === 'open')],
 ];
 
+const RATE_LIMITS: readonly Row<RateLimitReport>[] = [
+  ['allowed_total', 'counter', 'Requests allowed.', (limit) => limit.allowed],
+  ['refused_total', 'counter', 'Requests refused.', (limit) => limit.refused],
+  ['delayed_total', 'counter', 'Requests allowed after a wait.', (limit) => limit.delayed],
+  ['evictions_total', 'counter', 'Keys forgotten to make room.', (limit) => limit.evictions],
+  ['store_away', 'gauge', 'Workers that cannot reach its Redis.', (limit) => limit.storeAway],
+  [
+    'judged_locally_total',
+    'counter',
+    'Requests judged by this machine alone because its Redis was away.',
+    (limit) => limit.judgedLocally,
+  ],
+];
+
 const ENDPOINTS: readonly Row<EndpointReport>[] = [
   ['active', 'gauge', 'Requests in flight.', (endpoint) => endpoint.active],
   ['requests_total', 'counter', 'Attempts sent.', (endpoint) => endpoint.requests],
@@ -127,6 +147,11 @@ function familiesOf(source: MetricsSource): Family[] {
       'upstream',
       UPSTREAMS,
       upstreams.map(([upstream, each]) => [{ upstream }, each]),
+    ),
+    ...rowsOf(
+      'rate_limit',
+      RATE_LIMITS,
+      Object.entries(report.rateLimits).map(([limit, each]) => [{ limit }, each]),
     ),
     latencyOf(source, Object.keys(report.upstreams)),
     {

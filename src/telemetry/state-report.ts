@@ -10,6 +10,7 @@ export interface StateReport {
   readonly isDraining: boolean;
   readonly listeners: readonly { readonly name: string; readonly address: string }[];
   readonly upstreams: Readonly<Record<string, UpstreamReport>>;
+  readonly rateLimits: Readonly<Record<string, RateLimitReport>>;
   readonly workers: readonly WorkerReport[];
   /** Endpoints that were removed and still have requests in flight. */
   readonly removed: readonly {
@@ -17,6 +18,21 @@ export interface StateReport {
     readonly address: string;
     readonly active: number;
   }[];
+}
+
+/** Since the limit has its table: a limit that counts something else begins anew. */
+export interface RateLimitReport {
+  readonly store: 'local' | 'redis';
+  readonly allowed: number;
+  readonly refused: number;
+  /** Allowed after a wait. */
+  readonly delayed: number;
+  /** Keys that were forgotten to make room. */
+  readonly evictions: number;
+  /** Workers that cannot reach the limit's Redis and judge by this machine's table. */
+  readonly storeAway: number;
+  /** Requests judged so. */
+  readonly judgedLocally: number;
 }
 
 export interface UpstreamReport {

@@ -16,6 +16,7 @@ export interface DriveOptions {
   /** Requests in all; Infinity only together with `signal`. */
   readonly requests: number;
   readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
   /** Called with each whole answer. */
   readonly onAnswer?: (status: number, body: Buffer) => void;
@@ -37,19 +38,23 @@ export async function drive(url: string, options: DriveOptions): Promise<DriveRe
         failed++;
         resolve();
       };
-      const outgoing = request(url, { agent, method: options.method ?? 'GET' }, (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('error', fail);
-        response.on('end', () => {
-          const status = response.statusCode ?? 0;
-          statuses[status] = (statuses[status] ?? 0) + 1;
-          answered++;
-          if (status >= 500) failed++;
-          options.onAnswer?.(status, Buffer.concat(chunks));
-          resolve();
-        });
-      });
+      const outgoing = request(
+        url,
+        { agent, method: options.method ?? 'GET', headers: options.headers ?? {} },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.on('error', fail);
+          response.on('end', () => {
+            const status = response.statusCode ?? 0;
+            statuses[status] = (statuses[status] ?? 0) + 1;
+            answered++;
+            if (status >= 500) failed++;
+            options.onAnswer?.(status, Buffer.concat(chunks));
+            resolve();
+          });
+        },
+      );
       outgoing.on('error', fail);
       outgoing.end();
     });

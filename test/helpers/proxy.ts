@@ -1,6 +1,6 @@
 // A whole proxy in this process, workers and all, for exchange tests: real threads, real sockets, port 0.
 import { connect } from 'node:net';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { configFrom } from '../../src/config/load.ts';
 import { Balancer } from '../../src/control-plane/balancer.ts';
 import { within } from './deadline.ts';
@@ -19,7 +19,11 @@ export class Proxy {
   }
 
   /** Starts a proxy with one upstream `api` that takes everything. @param rest further keys of the file. */
-  static async start(upstream: object, rest: object = {}): Promise<Proxy> {
+  static async start(
+    upstream: object,
+    rest: object = {},
+    logger: Logger = pino({ level: 'silent' }),
+  ): Promise<Proxy> {
     const tree = {
       workers: 1,
       admin: { address: '127.0.0.1:0' },
@@ -27,7 +31,7 @@ export class Proxy {
       upstreams: { api: { healthCheck: { type: 'none' }, ...upstream } },
       ...rest,
     };
-    const balancer = await Balancer.start(configFrom(tree), { logger: pino({ level: 'silent' }) });
+    const balancer = await Balancer.start(configFrom(tree), { logger });
     const { address } = balancer.addresses.listeners[0]!;
     return new Proxy(balancer, Number(address.slice(address.lastIndexOf(':') + 1)), tree);
   }

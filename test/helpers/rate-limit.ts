@@ -19,6 +19,7 @@ export function rateLimitConfig(changes: Partial<RateLimitConfig> = {}): RateLim
     keys: 1024,
     store: 'local',
     redisUrl: '',
+    redisTimeoutMs: 0,
     ...changes,
   };
 }

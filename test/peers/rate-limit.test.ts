@@ -5,8 +5,10 @@ import { after, before, describe, test } from 'node:test';
 import { CountingServer } from '../helpers/counting-server.ts';
 import { freePorts } from '../helpers/free-port.ts';
 import { NginxBackend } from '../helpers/nginx.ts';
+import { eventually } from '../helpers/deadline.ts';
 import { missingPeers } from '../helpers/peer.ts';
 import { Proxy } from '../helpers/proxy.ts';
+import { RedisServer } from '../helpers/redis.ts';
 
 /** One request leaks in 200 ms: steps lie half-way between two leaks, so that 100 ms of noise change nothing. */
 const LEAK_MS = 200;
@@ -115,15 +117,16 @@ describe('beside nginx', { skip: missingPeers('nginx') }, () => {
     return proxy;
   }
 
+  const steps = [
+    { atMs: 0, requests: 60 },
+    { atMs: 2.5 * LEAK_MS, requests: 5 },
+    { atMs: 4.5 * LEAK_MS, requests: 1 },
+    { atMs: 7.5 * LEAK_MS, requests: 10 },
+    { atMs: 19.5 * LEAK_MS, requests: 30 },
+  ];
+
   test('the same sequence lets the same requests pass', async () => {
     const proxy = await startProxy({});
-    const steps = [
-      { atMs: 0, requests: 60 },
-      { atMs: 2.5 * LEAK_MS, requests: 5 },
-      { atMs: 4.5 * LEAK_MS, requests: 1 },
-      { atMs: 7.5 * LEAK_MS, requests: 10 },
-      { atMs: 19.5 * LEAK_MS, requests: 30 },
-    ];
     const ours = await runOnTime(proxy.port, steps, 'ours');
     const theirs = await runOnTime(nginx.port, steps, 'theirs');
     assert.deepEqual(
@@ -131,6 +134,27 @@ describe('beside nginx', { skip: missingPeers('nginx') }, () => {
       theirs.map(({ statuses }) => statuses),
     );
     assert.deepEqual(ours[0]!.statuses, { 200: 21, 429: 39 });
+  });
+
+  test('kept on redis, too', { skip: missingPeers('redis-server') }, async () => {
+    const redis = await RedisServer.start();
+    try {
+      const proxy = await startProxy({ store: 'redis', redis: { url: redis.url, timeout: '1s' } });
+      const limit = () => proxy.balancer.state().rateLimits['five']!;
+      await eventually('all workers on redis', 10_000, async () => {
+        const before = limit().judgedLocally;
+        await run(proxy.port, [{ atMs: 0, requests: 24 }], `warm ${performance.now()}`);
+        return limit().judgedLocally === before ? true : undefined;
+      });
+      const ours = await runOnTime(proxy.port, steps, 'ours');
+      const theirs = await runOnTime(nginx.port, steps, 'theirs, beside redis');
+      assert.deepEqual(
+        ours.map(({ statuses }) => statuses),
+        theirs.map(({ statuses }) => statuses),
+      );
+    } finally {
+      await redis.stop();
+    }
   });
 
   for (const [delay, directive] of [
@@ -146,9 +170,9 @@ describe('beside nginx', { skip: missingPeers('nginx') }, () => {
         'limit_req_zone $http_x_key zone=five:1m rate=5r/s;',
       );
       try {
-        const steps = [{ atMs: 0, requests: 12 }];
-        const [ours] = await runOnTime(proxy.port, steps, 'ours');
-        const [theirs] = await runOnTime(delaying.port, steps, 'theirs');
+        const burst = [{ atMs: 0, requests: 12 }];
+        const [ours] = await runOnTime(proxy.port, burst, 'ours');
+        const [theirs] = await runOnTime(delaying.port, burst, 'theirs');
         assert.deepEqual(ours!.statuses, { 200: 7, 429: 5 });
         assert.deepEqual(ours!.statuses, theirs!.statuses);
         for (const [index, waitMs] of ours!.waitsMs.entries()) {

@@ -56,6 +56,20 @@ const INVALID: readonly (readonly [Parts, string, string])[] = [
     'rateLimits.a.redis.url',
     'a URL',
   ],
+  [
+    {
+      root: {
+        rateLimits: {
+          a: { store: 'redis', redis: { url: 'redis://127.0.0.1:1' } },
+          b: {},
+          c: { store: 'redis', redis: { url: 'redis://127.0.0.1:2' } },
+        },
+        routes: [{ name: 'all', upstream: 'api', rateLimits: ['a', 'b', 'c'] }],
+      },
+    },
+    'routes[0].rateLimits[2]',
+    'a limit with the same redis',
+  ],
 
   [{ listener: { address: '8080' } }, 'listeners[0].address', 'an address'],
   [{ listener: { address: '127.0.0.1:9900' } }, 'listeners[0].address', 'an address not given'],

@@ -36,6 +36,7 @@ describe('Metrics', () => {
       uptimeSeconds: 0,
       isDraining: true,
       listeners: [],
+      rateLimits: {},
       workers: [],
       removed: [],
       upstreams: {
