@@ -8,8 +8,8 @@ import { BODY_CHUNKED, BODY_NONE } from './upstream/engine.ts';
 
 /** Any byte that must not stand in a header block: controls, DEL and above, and CR or LF that end no line. */
 const FORBIDDEN_IN_BLOCK = /[^\t\r\n\x20-\x7e]|\r[^\n]|[^\r]\n/;
-/** A target is visible ASCII; uWS has dropped the spaces around it. */
-const FORBIDDEN_IN_TARGET = /[^\x21-\x7e]/;
+/** A target is visible ASCII and has no fragment; uWS has dropped the spaces around it. */
+const FORBIDDEN_IN_TARGET = /[^\x21\x22\x24-\x7e]/;
 /** reg-name, IPv4 or [IPv6], with an optional port. Source: RFC 3986 §3.2.2, RFC 9110 §7.2. */
 const HOST = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/;
 /** Source: RFC 9110 §5.6.2. */
@@ -17,7 +17,8 @@ const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const DIGITS = /^[0-9]{1,15}$/;
 
 /** Headers a client may not send in a spelling that some servers fold into the ones we set. */
-const FOLDED_NAMES = /^(?:x[_-]forwarded[_-](?:for|proto|host|port)|x[_-]real[_-]ip)$/;
+const FOLDED_NAMES =
+  /^(?:x[_-]forwarded[_-](?:for|proto|host|port)|x[_-]real[_-]ip|content_length|transfer_encoding)$/;
 
 /** scheme://authority/path?query: what a client sends to a proxy, and may send to any server. RFC 9112 §3.2.2. */
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
@@ -62,6 +63,8 @@ export class RequestReader {
   forwardedHost = '';
   forwarded = '';
   headerCount = 0;
+  /** The client asks for the connection to be closed, in words that uWS may not know. */
+  isLastAsked = false;
   /** Textual address of the client, as trusted proxies tell it; set by the listener after read(). */
   clientAddress = '';
 
@@ -159,6 +162,7 @@ export class RequestReader {
     this.forwardedHost = '';
     this.forwarded = '';
     this.headerCount = 0;
+    this.isLastAsked = false;
     this.hostCount = 0;
     this.contentLength = '';
     this.contentLengthConflict = false;
@@ -184,7 +188,10 @@ export class RequestReader {
     if (FORBIDDEN_IN_TARGET.test(this.target)) return 'bad-request';
     if (this.target.charCodeAt(0) !== 0x2f && !this.isServerWide()) return 'bad-request';
     if (this.hasFoldedName || FORBIDDEN_IN_BLOCK.test(this.block)) return 'bad-request';
-    if (this.method !== 'GET' && !METHOD.test(this.method)) return 'bad-request';
+    if (this.method !== 'GET') {
+      // A gateway is no tunnel: with CONNECT, what follows the head would not be HTTP.
+      if (!METHOD.test(this.method) || this.method === 'CONNECT') return 'bad-request';
+    }
     if (this.transferEncoding !== '') {
       if (this.contentLength !== '') return 'bad-request';
       if (this.transferEncoding.toLowerCase() !== 'chunked') return 'not-implemented';
@@ -251,13 +258,15 @@ export class RequestReader {
           this.contentLength = value === '' ? 'none' : value;
           return;
         }
+        if (name === 'content_length') this.hasFoldedName = true;
         break;
       case 15:
       case 16:
       case 17:
         if (name === 'proxy-connection') return;
         if (name === 'transfer-encoding') {
-          this.transferEncoding += (this.transferEncoding === '' ? '' : ', ') + value;
+          if (this.transferEncoding !== '') this.transferEncoding += ', ' + value;
+          else this.transferEncoding = value === '' ? 'none' : value;
           return;
         }
         if (name === 'x-forwarded-for') {
@@ -291,6 +300,7 @@ export class RequestReader {
     const names = this.connection.toLowerCase().split(',');
     for (const entry of names) {
       const name = entry.trim();
+      if (name === 'close') this.isLastAsked = true;
       if (name === '' || name === 'close' || name === 'keep-alive') continue;
       let lines = '\r\n' + this.block;
       for (;;) {

@@ -26,7 +26,7 @@ import type { Listener, WorkerLog } from './listener.ts';
 import { answerText, reasonOf, statusOf } from './own-answer.ts';
 import { RequestReader } from './request-reader.ts';
 import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
-import { BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
+import { BODY_CHUNKED, BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
 import { openSecureApp } from './uws-secure-app.ts';
 import type { LateHead } from './late-heads.ts';
 import type { WorkerContext } from './worker-context.ts';
@@ -166,6 +166,12 @@ class UwsDownstream implements Downstream, LateHead {
   private rest: Uint8Array | null = null;
   private restOffset = 0;
   private isRequestBodyOpen = false;
+  /** The connection is not used again: its client asks so, or where the request ended is uWS's word only. */
+  private isClosing = false;
+  /** The answer says so, too. */
+  private isCloseSaid = false;
+  /** Nothing more is read from the connection. */
+  private isSealed = false;
   private requestBytes = 0;
   private pool: UwsDownstream[] | null = null;
   private errorCode: ExchangeErrorCode = 'internal';
@@ -175,6 +181,7 @@ class UwsDownstream implements Downstream, LateHead {
   private readonly onWritable = (offset: number): boolean => this.writable(offset);
   private readonly corkWrite = (): void => this.writeCorked();
   private readonly corkEnd = (): void => this.endCorked();
+  private readonly answerLate = (): void => this.answerNow();
   private readonly corkAnswer = (): void => this.answerCorked();
 
   constructor(context: WorkerContext) {
@@ -190,6 +197,9 @@ class UwsDownstream implements Downstream, LateHead {
     this.rest = null;
     this.requestBytes = 0;
     this.isRequestBodyOpen = false;
+    this.isClosing = false;
+    this.isCloseSaid = false;
+    this.isSealed = false;
     this.pool = null;
     res.onAborted(this.onAborted);
     this.context.beginRequest();
@@ -197,6 +207,9 @@ class UwsDownstream implements Downstream, LateHead {
 
   start(reader: RequestReader, forwarding: string, bodyMax: number, pool: UwsDownstream[]): void {
     this.isHeadRequest = reader.method === 'HEAD';
+    // uWS reads chunks leniently (it skips two bytes for any line end, takes an empty size for zero) and does not
+    // show them: what comes after such a body may be part of it.
+    this.isClosing = reader.isLastAsked || reader.bodyLength === BODY_CHUNKED;
     // A request with a body keeps this object: uWS goes on delivering the body after an early answer.
     if (reader.bodyLength === BODY_NONE || reader.bodyLength === 0) {
       this.pool = pool;
@@ -218,7 +231,10 @@ class UwsDownstream implements Downstream, LateHead {
   private receiveBody(bodyMax: number): void {
     this.res!.onData((data, isLast) => {
       this.requestBytes += data.byteLength;
-      if (isLast) this.isRequestBodyOpen = false;
+      if (isLast) {
+        this.isRequestBodyOpen = false;
+        this.seal();
+      }
       if (bodyMax > 0 && this.requestBytes > bodyMax) {
         this.exchange.refuse('body-limit');
         return;
@@ -266,6 +282,14 @@ class UwsDownstream implements Downstream, LateHead {
     if (this.isEnded || this.res === null) return;
     this.errorCode = code;
     this.answerDetails = details;
+    // While it reads one packet uWS forgets to close as soon as it comes to the next request, and hands that over. Of
+    // a request that is not answered yet it takes no second one: it closes.
+    if (this.isRequestBodyOpen || this.isClosing) setImmediate(this.answerLate);
+    else this.answerNow();
+  }
+
+  private answerNow(): void {
+    if (this.isEnded || this.res === null) return;
     this.res.cork(this.corkAnswer);
     this.finish();
   }
@@ -282,12 +306,13 @@ class UwsDownstream implements Downstream, LateHead {
   }
 
   resumeRequest(): void {
-    if (!this.isEnded) this.res?.resume();
+    if (!this.isEnded && !this.isSealed) this.res?.resume();
   }
 
   // ── inside cork ──
 
-  private writeHead(): void {
+  /** @param isWhole the answer follows in the same call, which closes the connection where that is due. */
+  private writeHead(isWhole: boolean): void {
     if (this.isHeadWritten) return;
     this.isHeadWritten = true;
     const res = this.res!;
@@ -304,12 +329,37 @@ class UwsDownstream implements Downstream, LateHead {
         NON_ASCII.test(value) ? Buffer.from(value, 'latin1') : value,
       );
     }
-    if (this.context.isDraining) res.writeHeader('Connection', 'close');
+    if (!isWhole && this.mustClose()) {
+      this.isCloseSaid = true;
+      res.writeHeader('Connection', 'close');
+      this.seal();
+    }
+  }
+
+  private mustClose(): boolean {
+    return this.isClosing || this.context.isDraining;
+  }
+
+  /**
+   * Stops reading once the request is whole and its client knows that no other is answered. uWS can close only after
+   * an answer that is written in one call; on others the client closes, or the idle timeout.
+   */
+  private seal(): void {
+    if (!this.isCloseSaid || this.isRequestBodyOpen || this.isSealed) return;
+    this.isSealed = true;
+    this.res!.pause();
   }
 
   private writeCorked(): void {
     const res = this.res!;
-    this.writeHead();
+    if (!this.isHeadWritten && this.isWhole() && this.mustClose()) {
+      this.writeHead(true);
+      res.end(this.chunk, true);
+      this.isAccepted = true;
+      this.isEnded = true;
+      return;
+    }
+    this.writeHead(false);
     if (this.bodyLength < 0) {
       this.isAccepted = res.write(this.chunk);
       if (!this.isAccepted) res.onWritable(this.onWritable);
@@ -336,8 +386,8 @@ class UwsDownstream implements Downstream, LateHead {
 
   private endCorked(): void {
     const res = this.res!;
-    this.writeHead();
     if (this.bodyLength === BODY_ABSENT) {
+      this.writeHead(false);
       // endWithoutBody(length) leaves the response open in uWS: the length goes as a header of ours.
       if (this.contentLength >= 0 && this.status !== 204) {
         res.writeHeader('Content-Length', String(this.contentLength));
@@ -346,7 +396,11 @@ class UwsDownstream implements Downstream, LateHead {
       res.endWithoutBody();
       return;
     }
-    res.end(undefined, this.context.isDraining);
+    // Asked to close behind a head, uWS would write its Connection header into the body.
+    const isWhole = !this.isHeadWritten;
+    this.writeHead(isWhole);
+    if (isWhole && this.mustClose()) res.end(undefined, true);
+    else res.end();
   }
 
   private answerCorked(): void {
@@ -360,13 +414,15 @@ class UwsDownstream implements Downstream, LateHead {
     res.writeHeader('x-millrace-error', entry.header);
     if (retryAfterSeconds > 0) res.writeHeader('Retry-After', String(retryAfterSeconds));
     for (const [name, value] of headers) res.writeHeader(name, value);
-    const isClosing = this.isRequestBodyOpen || this.context.isDraining;
-    if (this.isHeadRequest) {
-      res.writeHeader('Content-Length', String(body.length));
-      if (isClosing) res.writeHeader('Connection', 'close');
-      res.endWithoutBody();
-    } else {
+    const isClosing = this.isRequestBodyOpen || this.mustClose();
+    if (!this.isHeadRequest) {
       res.end(body, isClosing);
+    } else if (isClosing) {
+      // endWithoutBody does not close, and what is behind this request must not be read.
+      res.end(undefined, true);
+    } else {
+      res.writeHeader('Content-Length', String(body.length));
+      res.endWithoutBody();
     }
   }
 

@@ -1,0 +1,22 @@
+// Reasons that several cases share: what uWebSockets.js 20 does before our code sees the request. The `node` engine
+// is the remedy for each.
+import type { Deviation } from '../case.ts';
+
+/** uWS waits for the rest of what it cannot read; its idle timeout (10 s) closes. Nothing is forwarded. */
+export const STALLS: Deviation = {
+  outcome: 'none stall',
+  reason: 'uWS waits for more instead of answering 400; closed after 10 s, nothing is forwarded',
+};
+
+/** uWS answers any request line it cannot read with 505. */
+export const ANSWERS_505: Deviation = {
+  outcome: '505 close',
+  reason: 'uWS answers 505 to every request line that it cannot read; nothing is forwarded',
+};
+
+/** uWS closes when a request comes before the one before it was answered. */
+export const NO_PIPELINING: Deviation = {
+  outcome: 'none close',
+  reason:
+    'uWS closes when a request comes before the last one is answered; RFC 9112 §9.3.2 has a client send again',
+};
