@@ -10,6 +10,8 @@ export interface Deviation {
   /** Exactly what happens; anything else fails. */
   readonly outcome: string;
   readonly reason: string;
+  /** A race decides between this and an accepted outcome. */
+  readonly isSometimes?: boolean;
   /**
    * What the backend then sees, as bytes of a well-formed client. Only for an engine whose parser hides the
    * difference from us; the reason says so.

@@ -22,6 +22,18 @@ const STALLED: Deviation = {
     'uWS waits for more; the request is never complete at the backend, and ends with its idle timeout',
 };
 
+/** uWS reads on behind the last chunk, and what it finds there is no request. */
+const TRAILER: Deviation = {
+  outcome: '505 close',
+  reason: 'uWS takes a trailer for the next request; the answer to the first is lost',
+  backendReads: chunked('5\r\nhello\r\n0\r\n\r\n'),
+};
+
+/** The same with what does look like a request. */
+function lenientThenClosed(body: string, why: string): Deviation {
+  return { ...lenient(body, why), outcome: 'none close' };
+}
+
 function good(name: string, body: string, deviation?: Deviation): ConformanceCase {
   return {
     name,
@@ -65,11 +77,18 @@ export const chunkedCases: readonly ConformanceCase[] = [
     send: post(['transfer-encoding: \t Chunked \t'], '5\r\nhello\r\n0\r\n\r\n'),
   },
   good('an extension', '5;a=b\r\nhello\r\n0\r\n\r\n', STALLED),
-  good('an extension with a quoted string', '5;a="b;c"\r\nhello\r\n0\r\n\r\n', STALLED),
+  good('an extension with a quoted string', '5;a="b;c"\r\nhello\r\n0\r\n\r\n', {
+    outcome: '400 close',
+    reason: 'uWS does not read extensions; nothing whole is forwarded',
+  }),
   good('an extension on the last chunk', '5\r\nhello\r\n0;a\r\n\r\n', STALLED),
-  good('a trailer', '5\r\nhello\r\n0\r\nX-Trailer: a\r\n\r\n'),
-  good('three trailers', '5\r\nhello\r\n0\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n'),
-  good('a trailer that looks like framing', '5\r\nhello\r\n0\r\nContent-Length: 50\r\n\r\n'),
+  good('a trailer', '5\r\nhello\r\n0\r\nX-Trailer: a\r\n\r\n', TRAILER),
+  good('three trailers', '5\r\nhello\r\n0\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n', TRAILER),
+  good(
+    'a trailer that looks like framing',
+    '5\r\nhello\r\n0\r\nContent-Length: 50\r\n\r\n',
+    TRAILER,
+  ),
   bad('a size that is no number', 'g\r\nhello\r\n0\r\n\r\n', STALLED),
   bad('a negative size', '-5\r\nhello\r\n0\r\n\r\n'),
   bad('a size with a plus sign', '+5\r\nhello\r\n0\r\n\r\n'),
@@ -77,13 +96,13 @@ export const chunkedCases: readonly ConformanceCase[] = [
   bad('a size with a letter after it', '5g\r\nhello\r\n0\r\n\r\n', STALLED),
   bad('a size beyond 64 bits', '10000000000000005\r\nhello\r\n0\r\n\r\n'),
   bad('a size beyond 32 bits', '100000005\r\nhello\r\n0\r\n\r\n', STALLED),
-  bad('a size with an underscore', '0_5\r\nhello\r\n0\r\n\r\n', STALLED),
+  bad('a size with an underscore', '0_5\r\nhello\r\n0\r\n\r\n'),
   bad('a size in quotes', '"5"\r\nhello\r\n0\r\n\r\n'),
   bad('no size', '\r\nhello\r\n0\r\n\r\n', lenient('', 'takes an empty size for the last chunk')),
   bad(
     'no size, then a request',
     '\r\n' + SMUGGLED,
-    lenient('', 'takes an empty size for the last chunk'),
+    lenientThenClosed('', 'takes an empty size for the last chunk'),
   ),
   bad(
     'a space before the size',
@@ -118,8 +137,20 @@ export const chunkedCases: readonly ConformanceCase[] = [
     '3\r\nhello\r\n0\r\n\r\n',
     lenient('hel', 'skips two bytes for the line end'),
   ),
-  bad('bare LFs for all line ends', '5\nhello\n0\n\n', STALLED),
-  bad('a last chunk without its line end', '5\r\nhello\r\n0\r\n' + SMUGGLED),
-  bad('a trailer without a colon', '5\r\nhello\r\n0\r\nX\r\n\r\n' + SMUGGLED),
-  bad('a trailer with a space before the colon', '5\r\nhello\r\n0\r\nX : y\r\n\r\n' + SMUGGLED),
+  bad(
+    'bare LFs for all line ends',
+    '5\nhello\n0\n\n',
+    lenient('hello', 'skips two bytes for the line end'),
+  ),
+  bad(
+    'a last chunk without its line end',
+    '5\r\nhello\r\n0\r\n' + SMUGGLED,
+    lenientThenClosed('hello', 'skips two bytes for the line end'),
+  ),
+  bad('a trailer without a colon', '5\r\nhello\r\n0\r\nX\r\n\r\n' + SMUGGLED, TRAILER),
+  bad(
+    'a trailer with a space before the colon',
+    '5\r\nhello\r\n0\r\nX : y\r\n\r\n' + SMUGGLED,
+    TRAILER,
+  ),
 ];

@@ -14,9 +14,18 @@ export const ANSWERS_505: Deviation = {
   reason: 'uWS answers 505 to every request line that it cannot read; nothing is forwarded',
 };
 
+/** What follows in the same packet makes uWS close before the refusal is out. */
+export const CLOSES_UNANSWERED: Deviation = {
+  outcome: 'none close',
+  reason:
+    'more bytes follow in the same packet: uWS takes them for a second request and closes before the refusal is out',
+  isSometimes: true,
+};
+
 /** uWS closes when a request comes before the one before it was answered. */
 export const NO_PIPELINING: Deviation = {
   outcome: 'none close',
   reason:
     'uWS closes when a request comes before the last one is answered; RFC 9112 §9.3.2 has a client send again',
+  isSometimes: true,
 };
