@@ -3,7 +3,6 @@ import {
   constants,
   createServer,
   type Http2Server,
-  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -29,7 +28,6 @@ export class Http2Sessions {
   private readonly intake: Intake;
   private readonly server: Http2Server;
   private readonly sessions: Set<ServerHttp2Session> = new Set();
-  private readonly peers: WeakMap<Http2Session, Peer> = new WeakMap();
   /** Of the socket being handed over. */
   private arriving: Peer | null = null;
 
@@ -48,16 +46,7 @@ export class Http2Sessions {
         initialWindowSize: WINDOW_BYTES,
       },
     });
-    this.server.on('session', (session) => this.open(session));
-    this.server.on(
-      'stream',
-      (
-        stream: ServerHttp2Stream,
-        headers: IncomingHttpHeaders,
-        flags: number,
-        rawHeaders: string[],
-      ) => this.receive(stream, headers, flags, rawHeaders),
-    );
+    this.server.on('session', (session) => this.open(session, this.arriving!));
   }
 
   /** Serves a connection. */
@@ -72,18 +61,26 @@ export class Http2Sessions {
     for (const session of this.sessions) session.close();
   }
 
-  private open(session: ServerHttp2Session): void {
+  private open(session: ServerHttp2Session, peer: Peer): void {
     this.sessions.add(session);
-    this.peers.set(session, this.arriving!);
     session.on('close', () => this.sessions.delete(session));
     // What it would say comes as the end of its streams, too.
     session.on('error', () => undefined);
     if (this.intake.context.isDraining) session.close();
     let streamCount = 0;
-    session.on('stream', (stream) => {
-      streamCount++;
-      stream.on('close', () => streamCount--);
-    });
+    session.on(
+      'stream',
+      (
+        stream: ServerHttp2Stream,
+        headers: IncomingHttpHeaders,
+        flags: number,
+        rawHeaders: string[],
+      ) => {
+        streamCount++;
+        stream.on('close', () => streamCount--);
+        this.receive(stream, peer, headers, flags, rawHeaders);
+      },
+    );
     session.setTimeout(this.intake.config.limits.idleTimeoutMs, () => {
       if (streamCount === 0) session.close();
     });
@@ -91,12 +88,14 @@ export class Http2Sessions {
 
   private receive(
     stream: ServerHttp2Stream,
+    peer: Peer,
     headers: IncomingHttpHeaders,
     flags: number,
     rawHeaders: readonly string[],
   ): void {
+    // Node tells of a stream a turn late: it may have gone with its session meanwhile.
+    if (stream.destroyed) return;
     const { intake } = this;
-    const peer = this.peers.get(stream.session!)!;
     const downstream = new Http2Downstream(intake.context, stream);
     const isConnect = headers[':method'] === 'CONNECT';
     const refusal = intake.read({
