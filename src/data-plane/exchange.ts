@@ -8,7 +8,7 @@
 //            │ └ all endpoints full: wait ► onGrant
 //            └──────────────────────────────┘
 import type { Route } from './router.ts';
-import { rewriteTarget } from './router.ts';
+import { AMBIGUOUS, rewriteTarget } from './router.ts';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
 import { limitHeaders, retryAfterSeconds } from '../limits/limit-headers.ts';
 import type { RateLimit } from '../limits/rate-limit.ts';
@@ -178,6 +178,7 @@ export class Exchange
     context.adoptIfStale();
     const route = context.router.find(reader);
     this.route = route ?? null;
+    if (route === AMBIGUOUS) return this.fail('bad-request');
     if (route === undefined) return this.fail('no-route');
     const { limits } = route;
     if (limits !== null) {

@@ -1,6 +1,7 @@
-// Finds the route of a request: first match wins. Paths are compared as they came, percent-encoding included,
-// so that what matched is what is forwarded.
+// Finds the route of a request: first match wins. Paths are compared in their normal form; what is forwarded
+// is what came.
 import type { RouteConfig } from '../config/config.ts';
+import { isDisputed, isUnusual, normalPath } from './path-reading.ts';
 import type { RouteLimits } from './route-limits.ts';
 
 /** What a route can be matched on. */
@@ -34,16 +35,22 @@ export class Route {
     this.exactHosts = hosts.filter((host) => !host.startsWith('*.'));
     this.hostSuffixes = hosts.filter((host) => host.startsWith('*.')).map((host) => host.slice(1));
     const isPrefix = path.endsWith('*');
-    this.exactPath = isPrefix ? '' : path;
-    this.pathPrefix = isPrefix ? path.slice(0, -1) : '';
+    this.exactPath = isPrefix ? '' : normalPath(path, false);
+    this.pathPrefix = isPrefix ? normalPath(path.slice(0, -1), false) : '';
     this.methods = methods;
     this.headers = Object.entries(headers);
   }
 
-  matches(request: RoutableRequest): boolean {
+  /** Whether the path decides anything. */
+  get looksAtPath(): boolean {
+    return this.pathPrefix !== '/';
+  }
+
+  /** @param path the request's, read for matching. */
+  matches(request: RoutableRequest, path: string): boolean {
     if (this.exactPath === '') {
-      if (this.pathPrefix.length > 1 && !this.hasPrefix(request.path)) return false;
-    } else if (request.path !== this.exactPath) {
+      if (this.pathPrefix.length > 1 && !this.hasPrefix(path)) return false;
+    } else if (path !== this.exactPath) {
       return false;
     }
     if (!this.anyHost && !this.matchesHost(request.host)) return false;
@@ -63,7 +70,9 @@ export class Route {
   }
 
   private matchesHost(hostAndPort: string): boolean {
-    const host = withoutPort(hostAndPort).toLowerCase();
+    let host = withoutPort(hostAndPort).toLowerCase();
+    // A final dot only says that the name is whole.
+    if (host.endsWith('.')) host = host.slice(0, -1);
     if (this.exactHosts.includes(host)) return true;
     for (const suffix of this.hostSuffixes) {
       if (host.length > suffix.length && host.endsWith(suffix)) return true;
@@ -78,17 +87,33 @@ function withoutPort(hostAndPort: string): string {
   return colon > hostAndPort.lastIndexOf(']') ? hostAndPort.slice(0, colon) : hostAndPort;
 }
 
+/** No route: the path can be read in two ways that lead to different ones. */
+export const AMBIGUOUS = null;
+
 export class Router {
   private readonly routes: readonly Route[];
+  private readonly looksAtPaths: boolean;
 
   constructor(routes: readonly Route[]) {
     this.routes = routes;
+    this.looksAtPaths = routes.some((route) => route.looksAtPath);
   }
 
-  /** @returns undefined when no route matches: 404. */
-  find(request: RoutableRequest): Route | undefined {
+  /**
+   * @returns undefined when no route matches: 404. AMBIGUOUS when servers disagree on what the path says, and that
+   * would change the route: 400.
+   */
+  find(request: RoutableRequest): Route | undefined | typeof AMBIGUOUS {
+    const { path } = request;
+    if (!this.looksAtPaths || !isUnusual(path)) return this.match(request, path);
+    const route = this.match(request, normalPath(path, false));
+    if (!isDisputed(path)) return route;
+    return this.match(request, normalPath(path, true)) === route ? route : AMBIGUOUS;
+  }
+
+  private match(request: RoutableRequest, path: string): Route | undefined {
     for (const route of this.routes) {
-      if (route.matches(request)) return route;
+      if (route.matches(request, path)) return route;
     }
     return undefined;
   }

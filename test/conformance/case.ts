@@ -2,7 +2,7 @@
 // The cases are data (cases/*.ts); run.ts plays them, report.ts writes the table.
 
 /** The listener engines the cases are played on. */
-export const LISTENER_ENGINES = ['uws'] as const;
+export const LISTENER_ENGINES = ['uws', 'node'] as const;
 export type ListenerEngine = (typeof LISTENER_ENGINES)[number];
 
 /** An outcome that is not what the RFC asks for, and why it is accepted from that engine. */

@@ -85,15 +85,20 @@ export class Http1Connections {
       if (next !== undefined) this.begin(connection, next);
     });
     connection.current = downstream;
-    const refusal = intake.read({
-      version: req.httpVersionMajor === 1 && req.httpVersionMinor === 1 ? HTTP_1_1 : HTTP_1_0,
-      method: req.method!,
-      target: req.url!,
-      rawHeaders: req.rawHeaders,
-      authority: '',
-      localHost: connection.peer.localHost,
-      isOpen: false,
-    });
+    const { httpVersionMajor, httpVersionMinor } = req;
+    // llhttp lets versions 0.9 and 2.0 through.
+    const refusal =
+      httpVersionMajor !== 1
+        ? 'bad-request'
+        : intake.read({
+            version: httpVersionMinor === 1 ? HTTP_1_1 : HTTP_1_0,
+            method: req.method!,
+            target: req.url!,
+            rawHeaders: req.rawHeaders,
+            authority: '',
+            localHost: connection.peer.localHost,
+            isOpen: false,
+          });
     if (refusal !== '') downstream.answerUnread(refusal);
     else downstream.start(intake, connection.peer, mustContinue);
   }

@@ -137,7 +137,7 @@ export const connectionCases: readonly ConformanceCase[] = [
   },
   expecting('Expect: 100-continue', '100-continue', ['200 keep']),
   expecting('Expect: 100-Continue', '100-Continue', ['200 keep']),
-  expecting('an unknown expectation', 'miracles', ['200 keep', '417 close']),
+  expecting('an unknown expectation', 'miracles', ['200 keep', '417 close', '417 keep']),
   {
     name: 'an upgrade to a protocol that is not served',
     source: 'RFC 9110 §7.8',

@@ -60,5 +60,11 @@ export const limitCases: readonly ConformanceCase[] = [
     requires: 'At least one empty line is ignored; not any number of them.',
     send: '\r\n'.repeat(20_000),
     accept: ['400 close', '431 close', 'none close'],
+    deviations: {
+      node: {
+        outcome: 'none stall',
+        reason: 'llhttp skips them all; the timeout for headers closes',
+      },
+    },
   },
 ];

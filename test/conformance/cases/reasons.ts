@@ -1,6 +1,6 @@
 // Reasons that several cases share: what uWebSockets.js 20 does before our code sees the request. The `node` engine
-// is the remedy for each.
-import type { Deviation } from '../case.ts';
+// is the remedy for each. And what Node's own parser does.
+import { type Deviation, get } from '../case.ts';
 
 /** uWS waits for the rest of what it cannot read; its idle timeout (10 s) closes. Nothing is forwarded. */
 export const STALLS: Deviation = {
@@ -28,4 +28,23 @@ export const NO_PIPELINING: Deviation = {
   reason:
     'uWS closes when a request comes before the last one is answered; RFC 9112 §9.3.2 has a client send again',
   isSometimes: true,
+};
+
+/** llhttp, Node's parser, is lenient about the space in a request line. */
+export const NODE_SPACES: Deviation = {
+  outcome: '200 keep',
+  backendReads: get(),
+  reason: 'llhttp takes several spaces for one; what is forwarded is well-formed',
+};
+
+/** llhttp has a list of methods. */
+export const NODE_METHODS: Deviation = {
+  outcome: '400 close',
+  reason: 'llhttp knows a list of methods and refuses others',
+};
+
+/** llhttp wants nothing but spaces before, and nothing behind, a framing value. */
+export const NODE_FRAMING_SPACE: Deviation = {
+  outcome: '400 close',
+  reason: 'llhttp refuses tabs and final space around a framing value',
 };

@@ -1,6 +1,6 @@
 // The request line: method, target, version, and the space between them.
 import { type ConformanceCase, get, head } from '../case.ts';
-import { ANSWERS_505, STALLS } from './reasons.ts';
+import { ANSWERS_505, NODE_METHODS, NODE_SPACES, STALLS } from './reasons.ts';
 
 const LINE = 'RFC 9112 §3';
 const INVALID = 'An invalid request line is answered with 400 (or a redirect) and not forwarded.';
@@ -86,8 +86,14 @@ export const requestLineCases: readonly ConformanceCase[] = [
       },
     },
   },
-  invalidLine('two spaces after the method', 'GET  /case HTTP/1.1'),
-  invalidLine('two spaces before the version', 'GET /case  HTTP/1.1'),
+  {
+    ...invalidLine('two spaces after the method', 'GET  /case HTTP/1.1'),
+    deviations: { uws: ANSWERS_505, node: NODE_SPACES },
+  },
+  {
+    ...invalidLine('two spaces before the version', 'GET /case  HTTP/1.1'),
+    deviations: { uws: ANSWERS_505, node: NODE_SPACES },
+  },
   invalidLine('a tab after the method', 'GET\t/case HTTP/1.1'),
   invalidLine('a tab before the version', 'GET /case\tHTTP/1.1'),
   invalidLine('a space at the end', 'GET /case HTTP/1.1 '),
@@ -142,6 +148,7 @@ export const requestLineCases: readonly ConformanceCase[] = [
     mayReadAs: get(),
     deviations: {
       uws: { outcome: '505 close', reason: 'uWS takes HTTP/1.1 and nothing else' },
+      node: { outcome: '400 close', reason: 'llhttp takes 1.0 and 1.1 of the minor versions' },
     },
   },
   {
@@ -157,7 +164,17 @@ export const requestLineCases: readonly ConformanceCase[] = [
   version('a version of one digit', 'GET /case HTTP/1', ['400 close', '505 close']),
   version('a version of two digits', 'GET /case HTTP/1.10', ['400 close', '505 close']),
   version('a version with a space', 'GET /case HTTP/ 1.1', ['400 close', '505 close']),
-  version('another protocol', 'GET /case RTSP/1.0', ['400 close', '505 close']),
+  {
+    ...version('another protocol', 'GET /case RTSP/1.0', ['400 close', '505 close']),
+    deviations: {
+      node: {
+        outcome: '200 close',
+        backendReads: get(),
+        reason:
+          'llhttp does not tell which protocol is named before the version; forwarded as HTTP/1.1',
+      },
+    },
+  },
   {
     name: 'the HTTP/2 preface on an HTTP/1.1 listener',
     source: 'RFC 9113 §3.4',
@@ -186,8 +203,8 @@ export const requestLineCases: readonly ConformanceCase[] = [
   method('OPTIONS'),
   method('PATCH'),
   method('PROPFIND'),
-  method('get'),
-  method("M!#$%&'*+-.^_`|~9"),
+  { ...method('get'), deviations: { node: NODE_METHODS } },
+  { ...method("M!#$%&'*+-.^_`|~9"), deviations: { node: NODE_METHODS } },
   {
     name: 'method CONNECT with a path',
     source: 'RFC 9110 §9.3.6',

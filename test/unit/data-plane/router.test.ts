@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { configFrom } from '../../../src/config/load.ts';
-import { Route, Router, rewriteTarget } from '../../../src/data-plane/router.ts';
+import { AMBIGUOUS, Route, Router, rewriteTarget } from '../../../src/data-plane/router.ts';
 
 function routerOf(...matches: object[]): Router {
   const config = configFrom({
@@ -15,7 +15,8 @@ function routerOf(...matches: object[]): Router {
 function find(router: Router, path: string, host = 'x', method = 'GET', headers: object = {}) {
   const values = headers as Record<string, string>;
   const request = { method, path, host, headerValue: (name: string) => values[name] ?? '' };
-  return router.find(request)?.config.name;
+  const route = router.find(request);
+  return route === AMBIGUOUS ? 'ambiguous' : route?.config.name;
 }
 
 test('the first route that matches wins', () => {
@@ -36,6 +37,7 @@ test('hosts match without port and case, wildcards only below', () => {
   const router = routerOf({ hosts: ['api.example.com', '*.shop.example'] });
   assert.equal(find(router, '/', 'API.example.com:8080'), 'r0');
   assert.equal(find(router, '/', 'a.shop.example'), 'r0');
+  assert.equal(find(router, '/', 'api.example.com.:80'), 'r0');
   assert.equal(find(router, '/', 'shop.example'), undefined);
   assert.equal(find(router, '/', 'evil-shop.example'), undefined);
 });
@@ -53,4 +55,48 @@ test('stripping a prefix keeps the rest as it came', () => {
   assert.equal(rewriteTarget('/api?x', '/api'), '/?x');
   assert.equal(rewriteTarget('/apix', '/api'), '/apix');
   assert.equal(rewriteTarget('/other', '/api'), '/other');
+});
+
+test('a path is matched by what it says, however it is spelled', () => {
+  const router = routerOf({ path: '/api/*' }, { path: '/admin' }, { path: '/caf%c3%a9' });
+  for (const path of [
+    '/api/../admin',
+    '/x/%2e%2E/admin',
+    '//admin',
+    '/./admin',
+    '/%61dmin',
+    '/../admin',
+  ]) {
+    assert.equal(find(router, path), 'r1', path);
+  }
+  for (const path of [
+    '/x/../api/y',
+    '//api//y',
+    '/api/.',
+    '/a%70i/x%2Fy',
+    '/api/x;v=1',
+    '/api/100%',
+  ]) {
+    assert.equal(find(router, path), 'r0', path);
+  }
+  for (const path of ['/admin/', '/api/../other', '/apix', '/..', '/%2561dmin']) {
+    assert.equal(find(router, path), undefined, path);
+  }
+  assert.equal(find(router, '/caf%C3%A9'), 'r2');
+});
+
+test('a path that servers read in two ways is refused where that decides the route', () => {
+  const router = routerOf({ path: '/api/*' }, { path: '/*' });
+  for (const path of [
+    '/api%2Fx',
+    '/api/..%2Fadmin',
+    '/api/..%5cadmin',
+    '/x\\..\\api/',
+    '/api/..;a/admin',
+  ]) {
+    assert.equal(find(router, path), 'ambiguous', path);
+  }
+  assert.equal(find(router, '/api/group%2Fproject'), 'r0');
+  assert.equal(find(router, '/other%2Fapi'), 'r1');
+  assert.equal(find(routerOf({ path: '/*' }), '/api/..%2Fadmin'), 'r0');
 });

@@ -1,0 +1,45 @@
+// How a path is read to find its route. Servers differ in what they make of `..`, `//`, percent encodings and
+// backslashes; a route must not be reached, or passed by, in a spelling that the endpoint reads as another path.
+// Only for matching: what is forwarded is what came. Called by the router, on a worker thread.
+
+/** Without one of these a path has one reading: itself. */
+const UNUSUAL = /[%\\]|\/\/|\/\./;
+/** What some servers take for a slash or a dot segment, and others do not. */
+const DISPUTED = /%2f|%5c|\\|(?:\.|%2e);/i;
+const ENCODED = /%[0-9A-Fa-f]{2}/g;
+
+/** True when normalPath() may differ from the path. */
+export function isUnusual(path: string): boolean {
+  return UNUSUAL.test(path);
+}
+
+/** True when the two readings of normalPath() may differ. */
+export function isDisputed(path: string): boolean {
+  return DISPUTED.test(path);
+}
+
+/**
+ * The path without dot segments, doubled slashes and needless percent encodings. Source: RFC 3986 §6.2.2.
+ * @param isGenerous reads `%2F`, `%5C` and `\` as a slash and `..;x` as `..`, as some servers do.
+ */
+export function normalPath(path: string, isGenerous: boolean): string {
+  let decoded = path.replace(ENCODED, decodeVisible);
+  if (isGenerous) decoded = decoded.replace(/%2F|%5C|\\/g, '/').replace(/\/(\.\.?);[^/]*/g, '/$1');
+  const segments: string[] = [];
+  let isFolder = false;
+  for (const segment of decoded.split('/')) {
+    isFolder = segment === '' || segment === '.' || segment === '..';
+    if (segment === '..') segments.pop();
+    else if (!isFolder) segments.push(segment);
+  }
+  if (segments.length === 0) return '/';
+  return '/' + segments.join('/') + (isFolder ? '/' : '');
+}
+
+/** Decodes what means the same either way; the rest gets one spelling. */
+function decodeVisible(encoded: string): string {
+  const byte = Number.parseInt(encoded.slice(1), 16);
+  const character = String.fromCharCode(byte);
+  const isPlain = byte > 0x20 && byte < 0x7f && !'/\\%?#'.includes(character);
+  return isPlain ? character : encoded.toUpperCase();
+}
