@@ -104,6 +104,12 @@ export const EXCHANGE_ERRORS = {
     header: 'circuit-open',
     message: 'too many requests wait for an endpoint',
   },
+  'connection-limit': {
+    status: 503,
+    source: 'internal',
+    header: 'circuit-open',
+    message: 'too many connections to the upstream',
+  },
   'pending-timeout': {
     status: 503,
     source: 'upstream',

@@ -152,6 +152,7 @@ export class StateReporter {
       retriesDenied: readUpstreamCounter(state, index, COUNTER_RETRIES_DENIED),
       noEndpoint: readUpstreamCounter(state, index, COUNTER_NO_ENDPOINT),
       pending: words.pending,
+      connections: words.connections,
       panic: belief !== 'normal',
       belief,
       eligibleShare,

@@ -409,15 +409,7 @@ export class Exchange
     this.call = null;
     this.body.detach();
     this.lastError = code;
-    context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
-    if (code === 'refused' || code === 'connect-failure' || code === 'connect-timeout') {
-      context.counters.addEndpoint(this.slot, COUNTER_CONNECT_FAILURES, 1);
-      const threshold = upstream.config.outlier.consecutiveConnectFailures;
-      recordConnectFailure(context.state, this.slot, threshold);
-    } else {
-      // An attempt that broke off or timed out is as bad as the 502 or 504 the client may get for it.
-      recordStatus(context.state, this.slot, EXCHANGE_ERRORS[code].status);
-    }
+    if (code !== 'connection-limit') this.recordFailure(code);
     if (this.isResponseBegun) {
       this.judgement = FAILED;
       context.counters.addError(errorIndexOf(code));
@@ -433,6 +425,19 @@ export class Exchange
       return this.retry(code);
     }
     this.fail(code);
+  }
+
+  private recordFailure(code: UpstreamErrorCode): void {
+    const { context, slot } = this;
+    context.counters.addEndpoint(slot, COUNTER_FAILURES, 1);
+    if (code === 'refused' || code === 'connect-failure' || code === 'connect-timeout') {
+      context.counters.addEndpoint(slot, COUNTER_CONNECT_FAILURES, 1);
+      const threshold = this.upstream!.config.outlier.consecutiveConnectFailures;
+      recordConnectFailure(context.state, slot, threshold);
+    } else {
+      // An attempt that broke off or timed out is as bad as the 502 or 504 the client may get for it.
+      recordStatus(context.state, slot, EXCHANGE_ERRORS[code].status);
+    }
   }
 
   /** The endpoint has not failed this request, it has not come to it: no retry, and no charge to its budget. */

@@ -7,9 +7,10 @@ import { pickEndpoint } from '../policies/index.ts';
 import { Accounting } from '../shared-state/accounting.ts';
 import { Counters } from '../shared-state/counters.ts';
 import { timeWordOf } from '../shared-state/decaying.ts';
-import { Doorbell } from '../shared-state/doorbell.ts';
+import { Doorbell, ringOthers } from '../shared-state/doorbell.ts';
 import { EpochReader } from '../shared-state/epoch.ts';
 import { HistogramRecorder } from '../shared-state/histograms.ts';
+import { BELL_CONNECTIONS, BELL_DISPATCH, BELL_GRANT } from '../shared-state/layout.ts';
 import { PendingQueue } from '../shared-state/pending-queue.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
 import { UpstreamTable } from '../shared-state/upstream-table.ts';
@@ -20,6 +21,7 @@ import { Affinity } from './affinity.ts';
 import { DelayLine } from './delay-line.ts';
 import { LateHeads } from './late-heads.ts';
 import { Route, Router } from './router.ts';
+import { ConnectionBudget } from './upstream/connection-budget.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
 import { WorkerLimits } from './worker-limits.ts';
 import { type WorkerEndpoint, WorkerUpstream } from './worker-upstream.ts';
@@ -55,6 +57,8 @@ export class WorkerContext {
   private learned: Structure | null;
   private upstreams: Map<string, WorkerUpstream> = new Map();
   private endpoints: (WorkerEndpoint | undefined)[] = [];
+  /** By upstream index; kept for good, since connections of a removed endpoint outlive it. */
+  private readonly budgets: (ConnectionBudget | undefined)[] = [];
 
   constructor(start: WorkerStart, engines: Engines, wheel: TimerWheel, random: Random) {
     this.worker = start.worker;
@@ -83,11 +87,16 @@ export class WorkerContext {
         return pickEndpoint(table, request, random);
       },
     );
-    this.doorbell = new Doorbell(this.state, start.worker, () => {
-      this.adoptIfStale();
-      this.pending.onBell();
-    });
+    this.doorbell = new Doorbell(this.state, start.worker, (bits) => this.hear(bits));
     this.doorbell.listen();
+  }
+
+  /** Another thread wants something looked at. @param bits BELL_*. */
+  private hear(bits: number): void {
+    this.adoptIfStale();
+    if ((bits & (BELL_GRANT | BELL_DISPATCH)) !== 0) this.pending.onBell();
+    if ((bits & BELL_CONNECTIONS) === 0) return;
+    for (const budget of this.budgets) budget?.onOthersStarve();
   }
 
   /** A new structure was announced; it is adopted with its epoch. */
@@ -182,10 +191,11 @@ export class WorkerContext {
     const endpoints: (WorkerEndpoint | undefined)[] = [];
     const upstreams = new Map<string, WorkerUpstream>();
     for (const [name, config] of Object.entries(structure.config.upstreams)) {
-      for (const entry of structure.endpoints[name] ?? []) {
-        endpoints[entry.slot] = this.keepOrOpen(before[entry.slot], entry, config);
-      }
       const index = structure.upstreamIndices[name]!;
+      const budget = this.budgetOf(index, config.circuitBreaker.maxConnections);
+      for (const entry of structure.endpoints[name] ?? []) {
+        endpoints[entry.slot] = this.keepOrOpen(before[entry.slot], entry, config, budget);
+      }
       const affinity = new Affinity(config, structure.endpoints[name] ?? []);
       const table = this.tables[index]!;
       upstreams.set(name, new WorkerUpstream(config, index, table, endpoints, affinity));
@@ -203,11 +213,31 @@ export class WorkerContext {
     }
   }
 
+  private budgetOf(upstream: number, cap: number): ConnectionBudget {
+    const kept = this.budgets[upstream];
+    if (kept !== undefined) {
+      kept.cap = cap;
+      return kept;
+    }
+    const askOthers = (): void => ringOthers(this.state, this.worker, BELL_CONNECTIONS);
+    const made = new ConnectionBudget(
+      this.accounting,
+      upstream,
+      cap,
+      this.state.sizes.workers,
+      this.wheel,
+      askOthers,
+    );
+    this.budgets[upstream] = made;
+    return made;
+  }
+
   /** An endpoint keeps its connections unless how they are made has changed. */
   private keepOrOpen(
     old: WorkerEndpoint | undefined,
     entry: StructureEndpoint,
     upstream: UpstreamConfig,
+    budget: ConnectionBudget,
   ): WorkerEndpoint {
     const isKept =
       old !== undefined &&
@@ -220,7 +250,7 @@ export class WorkerContext {
       upstream,
       connections: isKept
         ? old.connections
-        : this.engines[upstream.connection.engine](entry.endpoint, upstream, this.wheel),
+        : this.engines[upstream.connection.engine](entry.endpoint, upstream, this.wheel, budget),
     };
   }
 }

@@ -62,6 +62,9 @@ export class WorkerUpstream {
         return this.retryOn.has('refused') || this.retryOn.has('connect-failure');
       case 'reset':
         return this.retryOn.has('reset-before-response');
+      case 'connection-limit':
+        // Nothing was sent, and it is no failure: another endpoint may have a connection that is free.
+        return true;
       case 'bad-response':
         return this.retryOn.has('502');
       default:

@@ -130,6 +130,11 @@ export class Accounting {
     return this.reserveLive(upstream, LIVE_CONNECTIONS, STRIPE_CONNECTIONS, cap);
   }
 
+  /** Connections to the upstream's endpoints over all workers. */
+  connectionsOf(upstream: number): number {
+    return Atomics.load(this.upstreams, upstream * LIVE_WORDS + LIVE_CONNECTIONS);
+  }
+
   releaseConnection(upstream: number): void {
     this.releaseLive(upstream, LIVE_CONNECTIONS, STRIPE_CONNECTIONS);
   }

@@ -2,13 +2,33 @@
 // which wakes an idle event loop. Bits that are already set wake nobody again, so a burst costs one wake.
 // Checked on Node 20 and 22: no wake lost, nothing left behind when a waiting worker ends. A pending wait does
 // not keep a thread alive; a worker's listeners do.
-import { WORKER_BELL, WORKER_WORDS } from './layout.ts';
+import {
+  WORKER_BELL,
+  WORKER_STATE,
+  WORKER_STATE_DRAINING,
+  WORKER_STATE_RUNNING,
+  WORKER_WORDS,
+} from './layout.ts';
 import type { SharedState } from './shared-state.ts';
 
 /** Rings a worker's doorbell. @param bits BELL_*. Any thread; nothing happens while nobody listens, the bits stay. */
 export function ring(state: SharedState, worker: number, bits: number): void {
   const word = worker * WORKER_WORDS + WORKER_BELL;
   if (Atomics.or(state.workers, word, bits) === 0) Atomics.notify(state.workers, word);
+}
+
+/** No worker: the primary rings them all. */
+export const NOBODY = -1;
+
+/** Rings all running workers but one, or but NOBODY. */
+export function ringOthers(state: SharedState, worker: number, bits: number): void {
+  for (let other = 0; other < state.sizes.workers; other++) {
+    if (other === worker) continue;
+    const workerState = Atomics.load(state.workers, other * WORKER_WORDS + WORKER_STATE);
+    if (workerState === WORKER_STATE_RUNNING || workerState === WORKER_STATE_DRAINING) {
+      ring(state, other, bits);
+    }
+  }
 }
 
 /** The listening side, one a worker thread. */

@@ -245,6 +245,8 @@ export const WORKER_BELL = 2 * LINE_WORDS;
 export const BELL_GRANT = 1;
 /** Capacity may have changed: look whether a waiting request can go. */
 export const BELL_DISPATCH = 2;
+/** Another worker finds no room for a connection: close one that is not used. */
+export const BELL_CONNECTIONS = 4;
 
 export const WORKER_STATE_STOPPED = 0;
 export const WORKER_STATE_STARTING = 1;

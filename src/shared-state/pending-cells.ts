@@ -23,12 +23,8 @@ import {
   SLOT_WORDS,
   STRIPE_PENDING,
   UPSTREAM_STRIPE_WORDS,
-  WORKER_STATE,
-  WORKER_STATE_DRAINING,
-  WORKER_STATE_RUNNING,
-  WORKER_WORDS,
 } from './layout.ts';
-import { ring } from './doorbell.ts';
+import { NOBODY, ringOthers } from './doorbell.ts';
 import type { SharedState } from './shared-state.ts';
 
 export const CELL_FREE = 0;
@@ -120,10 +116,5 @@ export function nudgePending(state: SharedState): void {
     isAnyWaiting = Atomics.load(state.upstreams, upstream * LIVE_WORDS + LIVE_PENDING) > 0;
   }
   if (!isAnyWaiting) return;
-  for (let worker = 0; worker < state.sizes.workers; worker++) {
-    const workerState = Atomics.load(state.workers, worker * WORKER_WORDS + WORKER_STATE);
-    if (workerState === WORKER_STATE_RUNNING || workerState === WORKER_STATE_DRAINING) {
-      ring(state, worker, BELL_DISPATCH);
-    }
-  }
+  ringOthers(state, NOBODY, BELL_DISPATCH);
 }

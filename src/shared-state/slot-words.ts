@@ -3,6 +3,7 @@
 import {
   FLAG_EJECTED_CONNECT,
   LIVE_CIRCUIT,
+  LIVE_CONNECTIONS,
   LIVE_INELIGIBLE_MASK,
   LIVE_PENDING,
   LIVE_REQUESTS,
@@ -150,6 +151,7 @@ export interface UpstreamLive {
   readonly requests: number;
   readonly retries: number;
   readonly pending: number;
+  readonly connections: number;
   readonly ineligibleMask: number;
   readonly circuit: number;
 }
@@ -162,6 +164,7 @@ export function readUpstreamLive(state: SharedState, upstream: number): Upstream
     requests: Atomics.load(words, base + LIVE_REQUESTS),
     retries: Atomics.load(words, base + LIVE_RETRIES),
     pending: Atomics.load(words, base + LIVE_PENDING),
+    connections: Atomics.load(words, base + LIVE_CONNECTIONS),
     ineligibleMask: words[base + LIVE_INELIGIBLE_MASK]!,
     circuit: words[base + LIVE_CIRCUIT]!,
   };

@@ -65,6 +65,7 @@ const WORKERS: readonly Row<WorkerReport>[] = [
 const UPSTREAMS: readonly Row<UpstreamReport>[] = [
   ['active', 'gauge', 'Requests in flight.', (upstream) => upstream.active],
   ['pending', 'gauge', 'Requests waiting for an endpoint.', (upstream) => upstream.pending],
+  ['connections', 'gauge', 'Connections to its endpoints.', (upstream) => upstream.connections],
   ['retries_active', 'gauge', 'Retries in flight.', (upstream) => upstream.retriesActive],
   ['retries_total', 'counter', 'Retries made.', (upstream) => upstream.retries],
   ['retries_denied_total', 'counter', 'Retries over budget.', (upstream) => upstream.retriesDenied],

@@ -49,6 +49,8 @@ export interface UpstreamReport {
   readonly noEndpoint: number;
   /** Requests that wait for an endpoint. */
   readonly pending: number;
+  /** Connections to its endpoints, open or opening. */
+  readonly connections: number;
   /** Checks are not believed, because too few endpoints are left. */
   readonly panic: boolean;
   readonly belief: 'normal' | 'panic' | 'last-resort';

@@ -6,8 +6,12 @@ import {
   type UpstreamCall,
   type UpstreamRequest,
 } from '../../src/data-plane/upstream/engine.ts';
+import { ConnectionBudget } from '../../src/data-plane/upstream/connection-budget.ts';
 import { CoarseTimerWheel } from '../../src/data-plane/upstream/timer-wheel.ts';
 import { WireEndpoint } from '../../src/data-plane/upstream/wire/wire-endpoint.ts';
+import { Accounting } from '../../src/shared-state/accounting.ts';
+import { allocate } from '../../src/shared-state/layout.ts';
+import { SharedState } from '../../src/shared-state/shared-state.ts';
 import { CollectedResponse } from './collected-response.ts';
 
 export interface EngineOptions {
@@ -50,11 +54,22 @@ export function localAddress(port: number): Address {
   return { kind: 'tcp', host: '127.0.0.1', port, text: `127.0.0.1:${port}` };
 }
 
+function unlimitedBudget(): ConnectionBudget {
+  const state = new SharedState(allocate({ workers: 1, endpoints: 1, upstreams: 1 }));
+  const wheel = new CoarseTimerWheel(systemClock);
+  return new ConnectionBudget(new Accounting(state, 0), 0, 0, 1, wheel, () => undefined);
+}
+
 export class EngineUnderTest {
   readonly wheel: CoarseTimerWheel;
   readonly endpoint: WireEndpoint;
 
-  constructor(address: Address | number, options: EngineOptions = {}) {
+  /** @param budget shared with other endpoints under test; one of its own without a limit otherwise. */
+  constructor(
+    address: Address | number,
+    options: EngineOptions = {},
+    budget: ConnectionBudget = unlimitedBudget(),
+  ) {
     this.wheel = new CoarseTimerWheel(systemClock);
     this.wheel.start();
     this.endpoint = new WireEndpoint(
@@ -67,6 +82,7 @@ export class EngineUnderTest {
       },
       engineConfig(options),
       this.wheel,
+      budget,
     );
   }
 

@@ -6,6 +6,7 @@
 // callback follows.
 import type { EndpointConfig, UpstreamConfig } from '../../config/config.ts';
 import type { ExchangeErrorCode } from '../../errors.ts';
+import type { ConnectionBudget } from './connection-budget.ts';
 
 /** The upstream side's failures; each has an entry in EXCHANGE_ERRORS. */
 export type UpstreamErrorCode = Extract<
@@ -13,6 +14,7 @@ export type UpstreamErrorCode = Extract<
   | 'connect-failure'
   | 'refused'
   | 'connect-timeout'
+  | 'connection-limit'
   | 'reset'
   | 'bad-response'
   | 'response-timeout'
@@ -104,6 +106,7 @@ export type OpenEndpoint = (
   endpoint: EndpointConfig,
   upstream: UpstreamConfig,
   wheel: TimerWheel,
+  budget: ConnectionBudget,
 ) => EndpointConnections;
 
 /** The worker's coarse timers: one interval for all, so that a request costs no timer of its own. */

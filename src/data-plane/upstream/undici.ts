@@ -2,12 +2,14 @@
 // HTTP is not ours, which is what makes it worth comparing with. Runs on a worker thread.
 import { Readable } from 'node:stream';
 import { readFileSync } from 'node:fs';
-import { Pool, type Dispatcher } from 'undici';
-import type { Address, EndpointConfig, UpstreamConfig } from '../../config/config.ts';
+import { buildConnector, Pool, type Dispatcher } from 'undici';
+import type { EndpointConfig, UpstreamConfig } from '../../config/config.ts';
+import type { ConnectionBudget } from './connection-budget.ts';
 import {
   BODY_CHUNKED,
   BODY_NONE,
   type EndpointConnections,
+  type OpenEndpoint,
   type UpstreamCall,
   type UpstreamErrorCode,
   type UpstreamHandler,
@@ -19,6 +21,7 @@ import { headerBlockFromPairs } from './header-block.ts';
 const ERROR_BY_CODE: Readonly<Record<string, UpstreamErrorCode>> = {
   ECONNREFUSED: 'refused',
   ENOENT: 'refused',
+  MILLRACE_CONNECTION_LIMIT: 'connection-limit',
   UND_ERR_CONNECT_TIMEOUT: 'connect-timeout',
   UND_ERR_HEADERS_TIMEOUT: 'response-timeout',
   UND_ERR_BODY_TIMEOUT: 'idle-timeout',
@@ -38,17 +41,16 @@ const ERROR_BY_CODE: Readonly<Record<string, UpstreamErrorCode>> = {
 /** Chunks of a request body held before the client is asked to wait; a chunk is at most 512 KiB, usually far less. */
 const BODY_CHUNKS_MAX = 16;
 
-export function openUndiciEndpoint(
-  endpoint: EndpointConfig,
-  upstream: UpstreamConfig,
-): EndpointConnections {
-  return new UndiciConnections(endpoint.address, upstream);
-}
+/** The failure of a connection for which the upstream has no room. */
+const NO_ROOM = 'MILLRACE_CONNECTION_LIMIT';
+
+export const openUndiciEndpoint: OpenEndpoint = (endpoint, upstream, _wheel, budget) =>
+  new UndiciConnections(endpoint, upstream, budget);
 
 class UndiciConnections implements EndpointConnections {
   private readonly pool: Pool;
 
-  constructor(address: Address, upstream: UpstreamConfig) {
+  constructor({ address }: EndpointConfig, upstream: UpstreamConfig, budget: ConnectionBudget) {
     const { tls, connection, timeouts } = upstream;
     const host = address.kind === 'unix' ? 'localhost' : bracketed(address.host);
     const port = address.kind === 'unix' ? '' : `:${address.port}`;
@@ -73,7 +75,7 @@ class UndiciConnections implements EndpointConnections {
       headersTimeout: timeouts.responseMs,
       bodyTimeout: timeouts.idleMs,
       maxHeaderSize: 64 * 1024,
-      connect,
+      connect: budgetedConnector(connect, budget),
     });
   }
 
@@ -93,6 +95,27 @@ class UndiciConnections implements EndpointConnections {
       // Closing twice is all that can fail here, and it is what was wanted.
     });
   }
+}
+
+/** undici's connector, with a place in the budget for as long as the connection is there. */
+function budgetedConnector(
+  options: buildConnector.BuildOptions,
+  budget: ConnectionBudget,
+): buildConnector.connector {
+  const connect = buildConnector(options);
+  return (target, callback) => {
+    if (!budget.tryReserve()) {
+      const error = Object.assign(new Error('no room for a connection'), { code: NO_ROOM });
+      setImmediate(() => callback(error, null));
+      return;
+    }
+    connect(target, (...result) => {
+      const [error, socket] = result;
+      if (error === null) socket.once('close', () => budget.release());
+      else budget.release();
+      callback(...result);
+    });
+  };
 }
 
 function bracketed(host: string): string {

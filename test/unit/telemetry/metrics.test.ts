@@ -50,6 +50,7 @@ describe('Metrics', () => {
           retriesDenied: 0,
           noEndpoint: 0,
           pending: 0,
+          connections: 0,
           panic: false,
           belief: 'normal',
           eligibleShare: 1,

@@ -14,6 +14,7 @@ import type {
   UpstreamHandler,
   UpstreamRequest,
 } from '../engine.ts';
+import type { ConnectionBudget, ConnectionUser } from '../connection-budget.ts';
 import { type ConnectionHost, WireConnection } from './connection.ts';
 import { IdleLimit } from './idle-limit.ts';
 import { type LaneHost, PipelineLanes } from './pipeline-lanes.ts';
@@ -22,10 +23,10 @@ import { SocketOpener } from './socket-opener.ts';
 import { CallQueue, WireCall } from './wire-call.ts';
 
 /** `connection.engine: wire`. Throws nothing: what is wrong with an endpoint is told to its calls. */
-export const openWireEndpoint: OpenEndpoint = (endpoint, upstream, wheel) =>
-  new WireEndpoint(endpoint, upstream, wheel);
+export const openWireEndpoint: OpenEndpoint = (endpoint, upstream, wheel, budget) =>
+  new WireEndpoint(endpoint, upstream, wheel, budget);
 
-export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHost {
+export class WireEndpoint implements EndpointConnections, ConnectionHost, ConnectionUser, LaneHost {
   readonly wheel: TimerWheel;
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
@@ -33,6 +34,7 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHo
   readonly pace: PipelinePace;
   /** Open or opening. */
   connectionCount: number;
+  private readonly budget: ConnectionBudget;
   private readonly opener: SocketOpener;
   private readonly connectionsMax: number;
   private readonly idleLimit: IdleLimit;
@@ -44,9 +46,16 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHo
   private openingCount: number;
   private isClosing: boolean;
 
-  constructor(endpoint: EndpointConfig, upstream: UpstreamConfig, wheel: TimerWheel) {
+  constructor(
+    endpoint: EndpointConfig,
+    upstream: UpstreamConfig,
+    wheel: TimerWheel,
+    budget: ConnectionBudget,
+  ) {
     const { connection, timeouts } = upstream;
     this.wheel = wheel;
+    this.budget = budget;
+    budget.add(this);
     this.connectTimeoutMs = connection.connectTimeoutMs;
     this.responseTimeoutMs = timeouts.responseMs;
     this.idleTimeoutMs = timeouts.idleMs;
@@ -71,6 +80,7 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHo
 
   close(): void {
     this.isClosing = true;
+    this.budget.remove(this);
     while (this.idle.length > 0) this.idle.at(-1)!.retire();
     this.lanes.retireIdle();
   }
@@ -118,6 +128,7 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHo
 
   private openOne(): boolean {
     if (this.connectionCount >= this.connectionsMax) return false;
+    if (!this.budget.reserve(this, this.connectTimeoutMs)) return false;
     this.openingCount += 1;
     this.open(null);
     return true;
@@ -141,6 +152,9 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHo
 
   onFree(connection: WireConnection): void {
     const { waiting, lanes, wheel } = this;
+    if (this.budget.isOwing && connection.calls.first === null && this.budget.giveUp()) {
+      return connection.retire();
+    }
     if (waiting.first !== null) {
       if (!connection.isLane && this.pace.depth > 1 && lanes.missingCount > 0)
         lanes.add(connection);
@@ -164,6 +178,7 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHo
 
   onClosed(connection: WireConnection, code: UpstreamErrorCode | null): void {
     this.connectionCount -= 1;
+    this.budget.release();
     if (!connection.isConnected) return this.onConnectFailed(connection, code!);
     if (connection.isLane) this.lanes.remove(connection);
     const index = this.idle.lastIndexOf(connection);
@@ -191,7 +206,10 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHo
     call.isRepeated = true;
     call.isSent = false;
     // The other idle connections may be as stale as the one that failed: a fresh one.
-    if (this.connectionCount < this.connectionsMax) this.open(call);
+    const hasRoom =
+      this.connectionCount < this.connectionsMax &&
+      this.budget.reserve(this, this.connectTimeoutMs);
+    if (hasRoom) this.open(call);
     else this.waiting.unshift(call);
   }
 
@@ -200,6 +218,27 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, LaneHo
     this.pace.restart();
     call.isSent = false;
     this.place(call);
+  }
+
+  // ── what the budget asks for ──
+
+  closeIdle(): boolean {
+    const connection = this.idle[0] ?? this.lanes.takeIdle();
+    if (connection === null) return false;
+    connection.retire();
+    return true;
+  }
+
+  onRoom(): boolean {
+    return this.openForWaiting();
+  }
+
+  onNoRoom(): void {
+    // With a connection of its own, a call waits for that, as it does at perWorker.
+    if (this.connectionCount > 0) return;
+    for (let call = this.waiting.shift(); call !== null; call = this.waiting.shift()) {
+      call.fail('connection-limit');
+    }
   }
 
   // ── what the lanes report ──
