@@ -109,7 +109,7 @@ export const listener = section({
   if (value.engine === 'uws' && needsNodeEngine(value)) {
     add(
       'engine',
-      'auto or node (uws serves http/1.1 on tcp, without PROXY protocol, up to 100 headers)',
+      'auto or node (uws serves http/1.1 on tcp, without PROXY protocol or client certificates, up to 100 headers)',
     );
   }
 });
@@ -120,11 +120,14 @@ export function needsNodeEngine(value: {
   readonly address: { readonly kind: string };
   readonly proxyProtocol: boolean;
   readonly limits: { readonly headerCount: number };
+  readonly tls?: { readonly clientCa: string } | undefined;
 }): boolean {
   return (
     value.protocols.some((protocol) => protocol !== 'http/1.1') ||
     value.address.kind === 'unix' ||
     value.proxyProtocol ||
-    value.limits.headerCount > UWS_HEADER_COUNT
+    value.limits.headerCount > UWS_HEADER_COUNT ||
+    // It asks for a certificate and serves those who have none.
+    (value.tls !== undefined && value.tls.clientCa !== '')
   );
 }

@@ -1,5 +1,5 @@
 // A TLS app of uWebSockets.js with all of a listener's certificates. Used by uws-listener.ts, at the start and for each
-// change of the files.
+// change of the files. Client certificates are the other engine's: uWS lets in who shows none.
 import {
   type AppOptions,
   type HttpRequest,
@@ -43,10 +43,9 @@ function isShadowed(name: string, certificates: readonly Certificate[]): boolean
 }
 
 function optionsOf(certificate: Certificate, tls: ListenerTlsConfig): AppOptions {
-  const options: AppOptions = {
+  return {
     cert_file_name: certificate.certFile,
     key_file_name: certificate.keyFile,
     ssl_ciphers: tls.minVersion === 'TLSv1.3' ? NO_TLS_1_2 : TLS_1_2_CIPHERS,
   };
-  return tls.clientCa === '' ? options : { ...options, ca_file_name: tls.clientCa };
 }

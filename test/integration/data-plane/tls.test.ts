@@ -1,0 +1,209 @@
+// TLS to clients on both listener engines: which certificate, which versions and suites, whose clients, and what a
+// change of the files does.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, test, type TestContext } from 'node:test';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually, within } from '../../helpers/deadline.ts';
+import { Proxy } from '../../helpers/proxy.ts';
+import { type SelfSigned, selfSigned } from '../../helpers/self-signed.ts';
+
+const LISTENERS = ['uws', 'node'] as const;
+
+let backend: Server;
+let folder = '';
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'millrace-tls-'));
+  backend = createServer((_, response) => response.end('hello')).listen(0, '127.0.0.1');
+  await once(backend, 'listening');
+});
+
+after(() => {
+  backend.closeAllConnections();
+  backend.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Writes a pair so that no reader sees half of it. @returns the entry of `certificates`. */
+function write(name: string, pair: SelfSigned): { cert: string; key: string } {
+  const files = { cert: join(folder, `${name}.pem`), key: join(folder, `${name}.key`) };
+  for (const [kind, file] of Object.entries(files)) {
+    writeFileSync(`${file}.new`, kind === 'cert' ? pair.cert : pair.key);
+    renameSync(`${file}.new`, file);
+  }
+  return files;
+}
+
+async function start(
+  context: TestContext,
+  engine: string,
+  tls: object,
+  rest: object = {},
+): Promise<Proxy> {
+  const proxy = await Proxy.start(
+    { endpoints: [`127.0.0.1:${(backend.address() as AddressInfo).port}`] },
+    { listeners: [{ name: 'web', address: '127.0.0.1:0', engine, tls, ...rest }] },
+  );
+  context.after(() => proxy.stop());
+  return proxy;
+}
+
+/** Shakes hands. @returns the connection, or rejects with the error of it. */
+async function shake(proxy: Proxy, options: ConnectionOptions = {}): Promise<TLSSocket> {
+  const socket = connect({
+    port: proxy.port,
+    host: '127.0.0.1',
+    rejectUnauthorized: false,
+    ...options,
+  });
+  await within('a handshake', 5000, once(socket, 'secureConnect'));
+  return socket;
+}
+
+/** Asks for something on the connection. @returns the answer's first line, '' when the connection ended. */
+async function ask(socket: TLSSocket): Promise<string> {
+  let text = '';
+  const answered = new Promise<void>((resolve) => {
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1');
+      if (text.endsWith('hello')) resolve();
+    });
+    socket.on('close', () => resolve());
+    socket.on('error', () => resolve());
+  });
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  await within('an answer', 5000, answered);
+  return text.slice(0, text.indexOf('\r'));
+}
+
+async function certificateFor(proxy: Proxy, servername?: string): Promise<string> {
+  const socket = await shake(proxy, servername === undefined ? {} : { servername });
+  const { raw } = socket.getPeerCertificate();
+  assert.equal(await ask(socket), 'HTTP/1.1 200 OK');
+  socket.destroy();
+  return pem(raw);
+}
+
+function pem(raw: Buffer): string {
+  const lines = raw.toString('base64').match(/.{1,64}/g) ?? [];
+  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
+}
+
+for (const engine of LISTENERS) {
+  describe(`TLS on ${engine}`, () => {
+    test('the name the client asks for chooses the certificate', async (context) => {
+      const first = selfSigned(['one.example', 'in.two.example']);
+      const second = selfSigned(['two.example', '*.two.example']);
+      const certificates = [write(`${engine}-1`, first), write(`${engine}-2`, second)];
+      const proxy = await start(context, engine, { certificates });
+      for (const [name, pair] of [
+        [undefined, first],
+        ['unknown.example', first],
+        ['one.example', first],
+        ['in.two.example', first],
+        ['two.example', second],
+        ['other.two.example', second],
+        ['far.other.two.example', first],
+      ] as const) {
+        assert.equal(await certificateFor(proxy, name), pair.cert, name);
+      }
+    });
+
+    test('changed files are in use for new connections, and open ones go on', async (context) => {
+      const before = [selfSigned(['one.example']), selfSigned(['two.example'])];
+      const names = [`${engine}-a`, `${engine}-b`];
+      const certificates = names.map((name, index) => write(name, before[index]!));
+      const proxy = await start(context, engine, { certificates });
+      const open = await shake(proxy, { servername: 'two.example' });
+      assert.equal(await ask(open), 'HTTP/1.1 200 OK');
+      const after = [selfSigned(['one.example']), selfSigned(['two.example'])];
+      for (const [index, name] of names.entries()) write(name, after[index]!);
+      for (const [index, servername] of [undefined, 'two.example'].entries()) {
+        await eventually('the new certificate', 8000, async () => {
+          const served = await certificateFor(proxy, servername);
+          return served === after[index]!.cert ? true : undefined;
+        });
+      }
+      assert.equal(await ask(open), 'HTTP/1.1 200 OK');
+      open.destroy();
+    });
+
+    test('speaks TLS 1.2 with ephemeral keys only, and 1.3', async (context) => {
+      const proxy = await start(context, engine, {
+        certificates: [write(`${engine}-d`, selfSigned())],
+      });
+      const versions: (string | null)[] = [];
+      for (const options of [
+        { maxVersion: 'TLSv1.2', minVersion: 'TLSv1.2' },
+        { minVersion: 'TLSv1.3' },
+      ] as const) {
+        const socket = await shake(proxy, options);
+        versions.push(socket.getProtocol());
+        assert.match(socket.getCipher().standardName, /^TLS_(?:ECDHE_ECDSA_WITH_)?(?:AES|CHACHA)/);
+        socket.destroy();
+      }
+      assert.deepEqual(versions, ['TLSv1.2', 'TLSv1.3']);
+      const weak = { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA:AES128-SHA' } as const;
+      await assert.rejects(shake(proxy, weak), /alert|ECONNRESET|EPROTO/);
+      const old = {
+        minVersion: 'TLSv1',
+        maxVersion: 'TLSv1.1',
+        ciphers: 'ALL@SECLEVEL=0',
+      } as const;
+      await assert.rejects(shake(proxy, old), /alert|ECONNRESET|EPROTO|version/);
+    });
+
+    test('minVersion TLSv1.3 refuses 1.2', async (context) => {
+      const certificates = [write(`${engine}-e`, selfSigned())];
+      const proxy = await start(context, engine, { certificates, minVersion: 'TLSv1.3' });
+      await assert.rejects(shake(proxy, { maxVersion: 'TLSv1.2' }), /alert|ECONNRESET|EPROTO/);
+      const socket = await shake(proxy);
+      assert.equal(await ask(socket), 'HTTP/1.1 200 OK');
+      socket.destroy();
+    });
+  });
+}
+
+test('ALPN prefers HTTP/2, and takes who does not negotiate for HTTP/1.1', async (context) => {
+  const tls = { certificates: [write('alpn', selfSigned())] };
+  const proxy = await start(context, 'node', tls, { protocols: ['h2', 'http/1.1'] });
+  for (const [offered, chosen] of [
+    [['http/1.1', 'h2'], 'h2'],
+    [['h2'], 'h2'],
+    [['http/1.1'], 'http/1.1'],
+    [undefined, false],
+  ] as const) {
+    const socket = await shake(proxy, offered === undefined ? {} : { ALPNProtocols: [...offered] });
+    assert.equal(socket.alpnProtocol, chosen);
+    if (chosen !== 'h2') assert.equal(await ask(socket), 'HTTP/1.1 200 OK');
+    socket.destroy();
+  }
+  await assert.rejects(shake(proxy, { ALPNProtocols: ['spdy/3'] }), /alert|ECONNRESET/);
+});
+
+test('clientCa lets in who has a certificate of it, and nobody else', async (context) => {
+  const client = selfSigned();
+  const clientCa = write('mtls-ca', client).cert;
+  const certificates = [
+    write('mtls-f', selfSigned()),
+    write('mtls-g', selfSigned(['two.example'])),
+  ];
+  const proxy = await start(context, 'auto', { certificates, clientCa });
+  for (const name of [undefined, 'two.example']) {
+    const servername = name === undefined ? {} : { servername: name };
+    const known = await shake(proxy, { ...client, ...servername });
+    assert.equal(await ask(known), 'HTTP/1.1 200 OK');
+    known.destroy();
+    for (const stranger of [{}, selfSigned()]) {
+      // In TLS 1.3 the client has shaken hands before the server says no.
+      const said = await shake(proxy, { ...stranger, ...servername }).then(ask, () => '');
+      assert.equal(said, '');
+    }
+  }
+});
