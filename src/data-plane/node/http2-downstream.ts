@@ -197,8 +197,9 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     this.context.wheel.disarm(this);
     this.context.endRequest();
     // The answer is whole before the request: the client need not send the rest. Source: RFC 9113 § 8.1.
+    // A turn later, when the head is with the session: a reset takes the place of what is not.
     if (this.isRequestBodyOpen && !this.stream.destroyed) {
-      this.stream.close(constants.NGHTTP2_NO_ERROR);
+      setImmediate(() => this.stream.close(constants.NGHTTP2_NO_ERROR));
     }
   }
 }
