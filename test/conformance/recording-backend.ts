@@ -36,6 +36,11 @@ export class RecordingBackend {
     return this.requests.keys();
   }
 
+  /** Drops what was recorded. */
+  forget(): void {
+    this.requests.clear();
+  }
+
   stop(): void {
     for (const socket of this.sockets) socket.destroy();
     this.server.close();

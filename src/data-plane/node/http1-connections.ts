@@ -25,6 +25,8 @@ interface Connection {
   waiting: WaitingRequest[];
   /** The last answer said that the connection closes: what else comes on it is not looked at. */
   isClosing: boolean;
+  /** Node's parser gave up on it: no event will come of what follows, not even its end. */
+  isBroken: boolean;
 }
 
 export class Http1Connections {
@@ -58,7 +60,13 @@ export class Http1Connections {
 
   /** Serves a connection. */
   take(socket: Socket, peer: Peer): void {
-    this.connections.set(socket, { peer, current: null, waiting: [], isClosing: false });
+    this.connections.set(socket, {
+      peer,
+      current: null,
+      waiting: [],
+      isClosing: false,
+      isBroken: false,
+    });
     this.server.emit('connection', socket);
   }
 
@@ -83,6 +91,7 @@ export class Http1Connections {
       connection.isClosing = !res.shouldKeepAlive;
       const next = connection.isClosing ? undefined : connection.waiting.shift();
       if (next !== undefined) this.begin(connection, next);
+      else if (connection.isBroken) req.socket.destroySoon();
     });
     connection.current = downstream;
     const { httpVersionMajor, httpVersionMinor } = req;
@@ -108,6 +117,7 @@ export class Http1Connections {
     const code = errorOf(error.code ?? '');
     const connection = this.connections.get(socket);
     const current = connection?.current ?? null;
+    if (connection !== undefined) connection.isBroken = true;
     if (connection?.isClosing === true) return;
     if (code === 'client-abort') socket.destroy();
     else if (current !== null) current.breakRequest(code);
