@@ -98,6 +98,12 @@ export const EXCHANGE_ERRORS = {
     header: 'circuit-open',
     message: 'the circuit breaker is open',
   },
+  'concurrency-limit': {
+    status: 503,
+    source: 'internal',
+    header: 'circuit-open',
+    message: 'too many requests are in flight',
+  },
   'pending-overflow': {
     status: 503,
     source: 'upstream',

@@ -178,6 +178,19 @@ function buildUpstream(parsed: ParsedUpstream, name: string, folder: string): Up
       latency: outlier.latency,
     },
     circuitBreaker: buildCircuitBreaker(parsed.circuitBreaker),
+    adaptiveConcurrency: {
+      enabled: parsed.adaptiveConcurrency.enabled,
+      initial: parsed.adaptiveConcurrency.initial,
+      minimum: parsed.adaptiveConcurrency.minimum,
+      maximum: parsed.adaptiveConcurrency.maximum,
+      tolerance: parsed.adaptiveConcurrency.tolerance,
+      intervalMs: parsed.adaptiveConcurrency.interval,
+    },
+    hedge: {
+      enabled: parsed.hedge.enabled,
+      quantile: parsed.hedge.quantile,
+      minimumDelayMs: parsed.hedge.minimumDelay,
+    },
     panicThreshold: parsed.panicThreshold,
     slowStart: {
       windowMs: slowStart.window,

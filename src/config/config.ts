@@ -237,6 +237,21 @@ export interface UpstreamConfig {
     /** Requests let through before the circuit closes. */
     readonly trialRequests: number;
   };
+  readonly adaptiveConcurrency: {
+    readonly enabled: boolean;
+    readonly initial: number;
+    readonly minimum: number;
+    readonly maximum: number;
+    /** Response times up to this many times the usual ones are no sign of overload. */
+    readonly tolerance: number;
+    readonly intervalMs: number;
+  };
+  readonly hedge: {
+    readonly enabled: boolean;
+    /** A request that takes longer than this share of the others may be sent a second time. */
+    readonly quantile: number;
+    readonly minimumDelayMs: number;
+  };
   readonly panicThreshold: number;
   readonly slowStart: {
     readonly windowMs: number;

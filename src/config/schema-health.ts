@@ -5,6 +5,7 @@ import {
   between,
   choice,
   duration,
+  flag,
   integer,
   number,
   option,
@@ -146,6 +147,43 @@ export const circuitBreaker = section({
     integer(1, 65_535),
     5,
     'Requests let through as a trial; all must pass for the breaker to close.',
+  ),
+});
+
+/** A limit of requests in flight found from response times. */
+export const adaptiveConcurrency = section({
+  enabled: option(flag(), false, 'Whether such a limit is kept beside maxRequests.'),
+  initial: option(integer(1, 1_000_000), 100, 'The limit to begin with.'),
+  minimum: option(integer(1, 1_000_000), 10, 'The limit never falls below this.'),
+  maximum: option(integer(1, 1_000_000), 1000, 'The limit never rises above this.'),
+  tolerance: option(
+    between(1, 10),
+    1.5,
+    'Response times up to this many times the usual ones are no sign of overload.',
+  ),
+  interval: option(duration('100ms', '1m'), '1s', 'How often the limit is worked out.'),
+}).superRefine((value, context) => {
+  if (value.minimum <= value.maximum) return;
+  const message = 'a limit not above maximum';
+  context.addIssue({ code: 'custom', path: ['minimum'], message });
+});
+
+/** Second tries of slow requests while the first still runs. */
+export const hedge = section({
+  enabled: option(
+    flag(),
+    false,
+    'Whether GET, HEAD and OPTIONS without a body are hedged. Hedges count in retry.budget.',
+  ),
+  quantile: option(
+    between(0.5, 0.999),
+    0.95,
+    'A request that takes longer than this share of the latest ones is sent a second time.',
+  ),
+  minimumDelay: option(
+    duration('1ms', '1m'),
+    '10ms',
+    'No request is sent a second time sooner than this.',
   ),
 });
 

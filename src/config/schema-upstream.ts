@@ -21,7 +21,14 @@ import {
   text,
   zoneName,
 } from './leaves.ts';
-import { circuitBreaker, healthCheck, outlier, slowStart } from './schema-health.ts';
+import {
+  adaptiveConcurrency,
+  hedge,
+  circuitBreaker,
+  healthCheck,
+  outlier,
+  slowStart,
+} from './schema-health.ts';
 
 // A period of the smooth weighted sequence is at most the sum of the weights long.
 const WEIGHT_MAX = 1000;
@@ -267,6 +274,12 @@ export const upstream = section({
     {},
     'Limits that are exact over all workers; beyond them: 503.',
   ),
+  adaptiveConcurrency: option(
+    adaptiveConcurrency,
+    {},
+    'A limit of requests in flight that follows from the response times.',
+  ),
+  hedge: option(hedge, {}, 'Sending a slow request a second time, elsewhere.'),
   panicThreshold: option(
     between(0, 1),
     0.5,

@@ -15,6 +15,7 @@ import { AdminServer } from './admin/server.ts';
 import { CircuitKeeper } from './circuit-keeper.ts';
 import { Evaluator } from './evaluator.ts';
 import { UnknownNameError } from './faults.ts';
+import { LatencyKeeper } from './latency-keeper.ts';
 import { LimitWatch } from './limit-watch.ts';
 import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
 import { type EndpointChange, LiveConfiguration } from './live-configuration.ts';
@@ -50,6 +51,7 @@ export class Balancer implements Administered {
   private readonly evaluator: Evaluator;
   private readonly circuits: CircuitKeeper;
   private readonly limitWatch: LimitWatch;
+  private readonly latencies: LatencyKeeper;
   private readonly reporter: StateReporter;
   private admin: AdminServer | null = null;
   private ticker: NodeJS.Timeout | null = null;
@@ -69,6 +71,7 @@ export class Balancer implements Administered {
     });
     this.circuits = new CircuitKeeper(state, logger);
     this.limitWatch = new LimitWatch(logger);
+    this.latencies = new LatencyKeeper(state, logger);
     this.evaluator = new Evaluator({
       state,
       clock: systemClock,
@@ -221,6 +224,7 @@ export class Balancer implements Administered {
     this.evaluator.tick();
     this.circuits.tick(nowMs, this.live.structure);
     this.limitWatch.tick(this.live.structure);
+    this.latencies.tick(nowMs, this.live.structure);
     // Restored endpoints, raised caps and new tables give room without a release that would tell.
     nudgePending(this.shared);
     this.pool.watch(nowMs);

@@ -17,7 +17,10 @@ import {
 import {
   COUNTER_CONNECT_FAILURES,
   COUNTER_FAILURES,
+  COUNTER_HEDGES,
+  COUNTER_HEDGES_WON,
   COUNTER_NO_ENDPOINT,
+  COUNTER_OVER_LIMIT,
   COUNTER_REQUESTS,
   COUNTER_RESPONSES_5XX,
   COUNTER_RETRIES,
@@ -31,6 +34,7 @@ import {
   FLAG_PROBE_UP,
 } from '../shared-state/layout.ts';
 import { readLimitCounts } from '../shared-state/limit-table.ts';
+import { concurrencyLimitOf } from '../shared-state/live-limits.ts';
 import type { SharedState } from '../shared-state/shared-state.ts';
 import {
   activeOf,
@@ -153,6 +157,10 @@ export class StateReporter {
       noEndpoint: readUpstreamCounter(state, index, COUNTER_NO_ENDPOINT),
       pending: words.pending,
       connections: words.connections,
+      concurrencyLimit: concurrencyLimitOf(state, index),
+      overLimit: readUpstreamCounter(state, index, COUNTER_OVER_LIMIT),
+      hedges: readUpstreamCounter(state, index, COUNTER_HEDGES),
+      hedgesWon: readUpstreamCounter(state, index, COUNTER_HEDGES_WON),
       panic: belief !== 'normal',
       belief,
       eligibleShare,

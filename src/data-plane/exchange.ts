@@ -16,9 +16,12 @@ import { ENDPOINTS_FULL, NO_ENDPOINT, pickEndpoint } from '../policies/index.ts'
 import {
   COUNTER_CONNECT_FAILURES,
   COUNTER_FAILURES,
+  COUNTER_HEDGES,
+  COUNTER_HEDGES_WON,
   COUNTER_JUDGED,
   COUNTER_JUDGED_FAILED,
   COUNTER_NO_ENDPOINT,
+  COUNTER_OVER_LIMIT,
   COUNTER_REQUESTS,
   COUNTER_RESPONSES_5XX,
   COUNTER_RETRIES,
@@ -33,6 +36,7 @@ import {
   leaveCircuit,
 } from '../shared-state/circuit-words.ts';
 import { timeWordOf } from '../shared-state/decaying.ts';
+import { concurrencyLimitOf, hedgeDelayUsOf } from '../shared-state/live-limits.ts';
 import { OUTCOME_TIMEOUT, recordOutcome } from '../shared-state/outcome.ts';
 import type { PendingRequest } from '../shared-state/pending-list.ts';
 import { PENDING_REFUSED, PENDING_WAITS } from '../shared-state/pending-queue.ts';
@@ -51,6 +55,7 @@ import {
   type Downstream,
   NO_DETAILS,
 } from './downstream.ts';
+import { HedgedCall, type HedgeOwner, type HedgePlace } from './hedged-call.ts';
 import type { ForwardedRequest } from './in-flight.ts';
 import { RequestBody } from './request-body.ts';
 import { requestBlock } from './request-headers.ts';
@@ -79,6 +84,8 @@ type RetryElsewhere = typeof RETRY_SENT | typeof RETRY_IMPOSSIBLE | typeof RETRY
 const UNJUDGED = 0;
 const PASSED = 1;
 const FAILED = 2;
+/** Safe methods, which a second execution does not harm. Source: RFC 9110 §9.2.1. */
+const HEDGED_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Backoffs a retry waits for room in the budget: some 2 s with the default backoff. */
 const RETRY_WAITS_MAX = 16;
 /** Between two looks for room in the retry budget of a request that waits for an endpoint that is down. */
@@ -90,6 +97,7 @@ export class Exchange
     UpstreamHandler,
     Timed,
     Delayed,
+    HedgeOwner,
     LimitedRequest,
     PendingRequest,
     ForwardedRequest
@@ -221,9 +229,13 @@ export class Exchange
       const waitSeconds = Math.max(1, Math.ceil(openSeconds));
       return this.fail('circuit-open', { ...NO_DETAILS, retryAfterSeconds: waitSeconds });
     }
-    if (!context.accounting.reserveRequest(index, upstream.table.maxRequests)) {
+    const { maxRequests } = upstream.table;
+    const limit = concurrencyLimitOf(context.state, index);
+    const isLimited = limit > 0 && (maxRequests === 0 || limit < maxRequests);
+    if (!context.accounting.reserveRequest(index, isLimited ? limit : maxRequests)) {
       leaveCircuit(context.state, index, trial, null);
-      return this.fail('circuit-open');
+      context.counters.addUpstream(index, COUNTER_OVER_LIMIT, 1);
+      return this.fail(isLimited ? 'concurrency-limit' : 'circuit-open');
     }
     this.isEntered = true;
     this.trial = trial;
@@ -348,7 +360,12 @@ export class Exchange
     this.isFailedStatus = false;
     this.attemptStartUs = this.pickUs;
     context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
-    const call = endpoint.connections.dispatch(this, this);
+    const hedgeUs = this.attemptCount > 1 ? 0 : this.hedgeDelayUs();
+    const { connections } = endpoint;
+    const call =
+      hedgeUs > 0
+        ? new HedgedCall(this, connections, context.delays, hedgeUs / 1000)
+        : connections.dispatch(this, this);
     this.call = call;
     if (this.bodyLength === BODY_NONE || this.bodyLength === 0) return;
     this.body.attach(call);
@@ -409,7 +426,7 @@ export class Exchange
     this.call = null;
     this.body.detach();
     this.lastError = code;
-    if (code !== 'connection-limit') this.recordFailure(code);
+    this.recordFailure(this.slot, code);
     if (this.isResponseBegun) {
       this.judgement = FAILED;
       context.counters.addError(errorIndexOf(code));
@@ -427,8 +444,9 @@ export class Exchange
     this.fail(code);
   }
 
-  private recordFailure(code: UpstreamErrorCode): void {
-    const { context, slot } = this;
+  private recordFailure(slot: number, code: UpstreamErrorCode): void {
+    if (code === 'connection-limit') return;
+    const { context } = this;
     context.counters.addEndpoint(slot, COUNTER_FAILURES, 1);
     if (code === 'refused' || code === 'connect-failure' || code === 'connect-timeout') {
       context.counters.addEndpoint(slot, COUNTER_CONNECT_FAILURES, 1);
@@ -474,6 +492,58 @@ export class Exchange
     const nowUs = context.clock.nowUs();
     const elapsedUs = nowUs - this.attemptStartUs;
     recordOutcome(context.state, context.worker, this.slot, status, elapsedUs, timeWordOf(nowUs));
+  }
+
+  // ── hedging ──
+
+  /** How long the answer may take before the request is sent a second time; 0 = it is not. */
+  private hedgeDelayUs(): number {
+    const { config, index } = this.upstream!;
+    if (!config.hedge.enabled || !HEDGED_METHODS.has(this.method)) return 0;
+    // A body would have to be sent twice; a sticky client is to stay where it is.
+    const isBound = this.pickRequest.preferredSlot !== NO_SLOT;
+    if (isBound || (this.bodyLength !== BODY_NONE && this.bodyLength !== 0)) return 0;
+    return hedgeDelayUsOf(this.context.state, index);
+  }
+
+  reserveHedge(): HedgePlace | null {
+    const { context } = this;
+    const upstream = this.upstream!;
+    // Who waits for an endpoint comes before who has one.
+    if (context.pending.hasWaiting(upstream.index)) return null;
+    this.pickRequest.addTried(this.slot);
+    const index = this.pick(upstream);
+    if (index < 0) return null;
+    const slot = upstream.table.slotAt(index);
+    const endpoint = context.endpointAt(slot);
+    if (endpoint === undefined || !this.takeRetry()) {
+      context.releaseEndpoint(upstream.index, slot);
+      return null;
+    }
+    context.counters.addUpstream(upstream.index, COUNTER_HEDGES, 1);
+    context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
+    return { slot, connections: endpoint.connections, startUs: this.pickUs };
+  }
+
+  onHedgeWon(place: HedgePlace, isFirstSlow: boolean): void {
+    const { context, slot } = this;
+    const upstream = this.upstream!.index;
+    context.counters.addUpstream(upstream, COUNTER_HEDGES_WON, 1);
+    // All that is known of the first endpoint is that it took longer than this.
+    if (isFirstSlow) this.recordOutcome(OUTCOME_TIMEOUT);
+    this.slot = place.slot;
+    this.attemptStartUs = place.startUs;
+    this.isFailedStatus = false;
+    context.releaseEndpoint(upstream, slot);
+  }
+
+  onHedgeLost({ slot }: HedgePlace, code: UpstreamErrorCode | null): void {
+    if (code !== null) this.recordFailure(slot, code);
+    this.context.releaseEndpoint(this.upstream!.index, slot);
+  }
+
+  onFirstFailed(code: UpstreamErrorCode): void {
+    this.recordFailure(this.slot, code);
   }
 
   // ── retries ──

@@ -86,6 +86,17 @@ function sumOver(state: SharedState, part: number): Float64Array {
   return sum;
 }
 
+/** Mean of the samples, µs; 0 without any. */
+export function meanUs(counts: Float64Array): number {
+  let count = 0;
+  let sum = 0;
+  for (let bucket = 0; bucket < counts.length; bucket++) {
+    count += counts[bucket]!;
+    sum += counts[bucket]! * bucketMiddle(bucket);
+  }
+  return count === 0 ? 0 : sum / count;
+}
+
 /** Samples in a histogram. */
 export function countOf(counts: Float64Array): number {
   let count = 0;

@@ -205,6 +205,11 @@ export const LIVE_TRIALS_PASSED = 11 * LINE_WORDS + 1;
 /** How many failed. */
 export const LIVE_TRIALS_FAILED = 11 * LINE_WORDS + 2;
 
+/** Line 12. Requests in flight that the adaptive limit allows; 0 = there is none. Writer: primary. Readers: workers, once a request. */
+export const LIVE_CONCURRENCY_LIMIT = 12 * LINE_WORDS;
+/** Line 12. After how many µs without an answer a request may be hedged; 0 = not known. Writer: primary. */
+export const LIVE_HEDGE_DELAY_US = 12 * LINE_WORDS + 1;
+
 export const CIRCUIT_CLOSED = 0;
 export const CIRCUIT_OPEN = 1;
 export const CIRCUIT_HALF_OPEN = 2;
@@ -277,6 +282,11 @@ export const COUNTER_NO_ENDPOINT = 2;
 /** Exchanges by which the circuit breaker judges the upstream, and those of them that failed. */
 export const COUNTER_JUDGED = 8;
 export const COUNTER_JUDGED_FAILED = 9;
+/** Requests refused for maxRequests or the adaptive limit. */
+export const COUNTER_OVER_LIMIT = 10;
+/** Requests sent a second time because the answer was late, and those of them whose second answer came first. */
+export const COUNTER_HEDGES = 11;
+export const COUNTER_HEDGES_WON = 12;
 export const UPSTREAM_COUNTERS = 16;
 /** Per worker: requests, connections, then one a code of EXCHANGE_ERRORS in its order. */
 export const COUNTER_WORKER_REQUESTS = 0;

@@ -75,6 +75,15 @@ const UPSTREAMS: readonly Row<UpstreamReport>[] = [
     'Requests nobody could take.',
     (upstream) => upstream.noEndpoint,
   ],
+  [
+    'concurrency_limit',
+    'gauge',
+    'Requests in flight that the adaptive limit allows; 0 without one.',
+    (upstream) => upstream.concurrencyLimit,
+  ],
+  ['over_limit_total', 'counter', 'Requests over a limit of requests.', (each) => each.overLimit],
+  ['hedges_total', 'counter', 'Requests sent a second time.', (upstream) => upstream.hedges],
+  ['hedges_won_total', 'counter', 'Hedges that answered first.', (each) => each.hedgesWon],
   ['panic', 'gauge', '1 when checks are not believed.', (upstream) => Number(upstream.panic)],
   ['circuit_open', 'gauge', '1 when it refuses.', ({ circuit }) => Number(circuit === 'open')],
 ];

@@ -51,6 +51,13 @@ export interface UpstreamReport {
   readonly pending: number;
   /** Connections to its endpoints, open or opening. */
   readonly connections: number;
+  /** Requests in flight that the adaptive limit allows; 0 = there is none. */
+  readonly concurrencyLimit: number;
+  /** Requests refused for it or for maxRequests. */
+  readonly overLimit: number;
+  /** Requests sent a second time because the answer was late, and those whose second answer came first. */
+  readonly hedges: number;
+  readonly hedgesWon: number;
   /** Checks are not believed, because too few endpoints are left. */
   readonly panic: boolean;
   readonly belief: 'normal' | 'panic' | 'last-resort';
