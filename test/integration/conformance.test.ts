@@ -18,6 +18,10 @@ for (const engine of LISTENER_ENGINES) {
   });
 }
 
-test('docs/conformance.md is up to date (npm run conformance -- --write)', () => {
+/** The parsers of other lines judge a few cases otherwise; the page tells of one line. */
+const isOtherNode = !process.versions.node.startsWith('20.');
+
+const freshness = { skip: isOtherNode && 'the page is written on Node 20' };
+test('docs/conformance.md is up to date (npm run conformance -- --write)', freshness, () => {
   assert.equal(readFileSync('docs/conformance.md', 'utf8'), conformancePage(results));
 });
