@@ -49,8 +49,10 @@ export class Intake {
     return bodyBytes > 0 && this.reader.bodyLength > bodyBytes ? 'body-limit' : '';
   }
 
-  /** The forwarding header lines of the request just read. */
+  /** The forwarding header lines of the request just read; says in it who the client is. */
   forwardingFor(peer: Peer): string {
-    return this.forwarding.block(this.reader, peer.bytes, peer.client, this.reader.host);
+    const { reader, forwarding } = this;
+    reader.clientAddress = forwarding.clientOf(reader.forwardedFor, peer.bytes, peer.client);
+    return forwarding.block(reader, peer.bytes, peer.client, reader.host);
   }
 }

@@ -82,16 +82,17 @@ test('each key has its own budget; without a key nothing is counted', async () =
   for (let request = 0; request < 3; request++) assert.equal((await ask()).status, 200);
 });
 
-test('a client behind a trusted proxy is the one that is counted', async () => {
-  await start({ slow: { rate: '1/m', burst: 0 } }, 1, {
-    listeners: [{ name: 'web', address: '127.0.0.1:0', trustedProxies: ['127.0.0.1/32'] }],
+for (const engine of ['uws', 'node']) {
+  test(`a client behind a trusted proxy is the one that is counted (${engine})`, async () => {
+    const listener = { name: 'web', address: '127.0.0.1:0', trustedProxies: ['127.0.0.1/32'] };
+    await start({ slow: { rate: '1/m', burst: 0 } }, 1, { listeners: [{ ...listener, engine }] });
+    assert.equal((await ask('X-Forwarded-For: 192.0.2.1\r\n')).status, 200);
+    assert.equal((await ask('X-Forwarded-For: 192.0.2.2\r\n')).status, 200);
+    assert.equal((await ask('X-Forwarded-For: 192.0.2.1\r\n')).status, 429);
+    assert.equal((await ask('X-Forwarded-For: 2001:db8::1\r\n')).status, 200);
+    assert.equal((await ask('X-Forwarded-For: 2001:db8::2\r\n')).status, 429);
   });
-  assert.equal((await ask('X-Forwarded-For: 192.0.2.1\r\n')).status, 200);
-  assert.equal((await ask('X-Forwarded-For: 192.0.2.2\r\n')).status, 200);
-  assert.equal((await ask('X-Forwarded-For: 192.0.2.1\r\n')).status, 429);
-  assert.equal((await ask('X-Forwarded-For: 2001:db8::1\r\n')).status, 200);
-  assert.equal((await ask('X-Forwarded-For: 2001:db8::2\r\n')).status, 429);
-});
+}
 
 test('of two limits both are charged or none', async () => {
   await start({
