@@ -126,7 +126,12 @@ for (const engine of LISTENERS) {
       for (const [index, name] of names.entries()) write(name, after[index]!);
       for (const [index, servername] of [undefined, 'two.example'].entries()) {
         await eventually('the new certificate', 8000, async () => {
-          const served = await certificateFor(proxy, servername);
+          // uws changes over to a second listener; a connection that waits to be accepted at that moment is reset
+          // (docs/tls.md). The node engine may lose none.
+          const served = await certificateFor(proxy, servername).catch((error: unknown) => {
+            if (engine !== 'uws') throw error;
+            return undefined;
+          });
           return served === after[index]!.cert ? true : undefined;
         });
       }
