@@ -12,41 +12,24 @@ import { AMBIGUOUS, rewriteTarget } from './router.ts';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
 import { limitHeaders, retryAfterSeconds } from '../limits/limit-headers.ts';
 import type { RateLimit } from '../limits/rate-limit.ts';
-import { ENDPOINTS_FULL, NO_ENDPOINT, pickEndpoint } from '../policies/index.ts';
-import {
-  COUNTER_CONNECT_FAILURES,
-  COUNTER_FAILURES,
-  COUNTER_HEDGES,
-  COUNTER_HEDGES_WON,
-  COUNTER_JUDGED,
-  COUNTER_JUDGED_FAILED,
-  COUNTER_NO_ENDPOINT,
-  COUNTER_OVER_LIMIT,
-  COUNTER_REQUESTS,
-  COUNTER_RESPONSES_5XX,
-  COUNTER_RETRIES,
-  COUNTER_RETRIES_DENIED,
-  INELIGIBLE_MASK,
-} from '../shared-state/layout.ts';
+import { ENDPOINTS_FULL, NO_ENDPOINT } from '../policies/index.ts';
 import {
   CIRCUIT_REFUSES,
-  NO_TRIAL,
   circuitUntil,
   enterCircuit,
   leaveCircuit,
 } from '../shared-state/circuit-words.ts';
-import { timeWordOf } from '../shared-state/decaying.ts';
-import { concurrencyLimitOf, hedgeDelayUsOf } from '../shared-state/live-limits.ts';
-import { OUTCOME_TIMEOUT, recordOutcome } from '../shared-state/outcome.ts';
+import {
+  COUNTER_FAILURES,
+  COUNTER_NO_ENDPOINT,
+  COUNTER_OVER_LIMIT,
+} from '../shared-state/layout.ts';
+import { concurrencyLimitOf } from '../shared-state/live-limits.ts';
+import { OUTCOME_TIMEOUT } from '../shared-state/outcome.ts';
 import type { PendingRequest } from '../shared-state/pending-list.ts';
 import { PENDING_REFUSED, PENDING_WAITS } from '../shared-state/pending-queue.ts';
-import {
-  flagsOf,
-  recordConnectFailure,
-  recordConnected,
-  recordStatus,
-} from '../shared-state/slot-words.ts';
-import { PickRequest } from '../shared-state/upstream-table.ts';
+import type { PickRequest } from '../shared-state/upstream-table.ts';
+import { Attempt, NO_SLOT } from './attempt.ts';
 import type { Delayed } from './delay-line.ts';
 import {
   type AnswerDetails,
@@ -55,12 +38,14 @@ import {
   type Downstream,
   NO_DETAILS,
 } from './downstream.ts';
-import { HedgedCall, type HedgeOwner, type HedgePlace } from './hedged-call.ts';
+import { HedgedCall } from './hedged-call.ts';
+import { Hedging } from './hedging.ts';
 import type { ForwardedRequest } from './in-flight.ts';
 import { RequestBody } from './request-body.ts';
 import { requestBlock } from './request-headers.ts';
 import type { LimitCall, LimitedRequest } from './route-limits.ts';
 import type { RequestReader } from './request-reader.ts';
+import { RETRY_SENT, Retries, type RetryOwner } from './retries.ts';
 import { rewriteResponseBlock } from './response-headers.ts';
 import {
   BODY_NONE,
@@ -71,25 +56,8 @@ import {
   type UpstreamHead,
   type UpstreamRequest,
 } from './upstream/engine.ts';
+import { Verdict } from './verdict.ts';
 import type { WorkerContext } from './worker-context.ts';
-import type { WorkerUpstream } from './worker-upstream.ts';
-
-const NO_SLOT = -1;
-/** Outcomes of trying another endpoint while there is still something to be had from this one. */
-const RETRY_SENT = 0;
-const RETRY_IMPOSSIBLE = 1;
-const RETRY_DENIED = 2;
-type RetryElsewhere = typeof RETRY_SENT | typeof RETRY_IMPOSSIBLE | typeof RETRY_DENIED;
-/** What an exchange says of its upstream: nothing when the client went, or before anybody was asked. */
-const UNJUDGED = 0;
-const PASSED = 1;
-const FAILED = 2;
-/** Safe methods, which a second execution does not harm. Source: RFC 9110 §9.2.1. */
-const HEDGED_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
-/** Backoffs a retry waits for room in the budget: some 2 s with the default backoff. */
-const RETRY_WAITS_MAX = 16;
-/** Between two looks for room in the retry budget of a request that waits for an endpoint that is down. */
-const LEAVE_AGAIN_MS = 25;
 
 export class Exchange
   implements
@@ -97,7 +65,7 @@ export class Exchange
     UpstreamHandler,
     Timed,
     Delayed,
-    HedgeOwner,
+    RetryOwner,
     LimitedRequest,
     PendingRequest,
     ForwardedRequest
@@ -114,7 +82,7 @@ export class Exchange
   wheelNext: Timed | null = null;
   wheelDeadlineMs = 0;
   // Pending queue.
-  readonly pickRequest: PickRequest = new PickRequest();
+  readonly pickRequest: PickRequest;
   pendingUpstream = -1;
   pendingTicket = 0;
   pendingPrevious: PendingRequest | null = null;
@@ -130,36 +98,29 @@ export class Exchange
   private readonly downstream: Downstream;
   private readonly body: RequestBody;
   private route: Route | null = null;
-  private upstream: WorkerUpstream | null = null;
+  private readonly current: Attempt;
+  private readonly retries: Retries;
+  private readonly hedging: Hedging;
+  private readonly verdict: Verdict = new Verdict();
   private call: UpstreamCall | null = null;
-  private slot = NO_SLOT;
-  private attemptCount = 0;
-  private attemptStartUs = 0;
   /** Timer wheel's time at which the whole exchange must be over; 0 = never. */
   private deadlineMs = 0;
-  /** When the latest pick was made. */
-  private pickUs = 0;
-  private retryTimer: NodeJS.Timeout | null = null;
-  private leaveTimer: NodeJS.Timeout | null = null;
   /** The question to a remote store of rate limits. */
   private limitCall: LimitCall | null = null;
   private isActive = false;
   /** Counted in the upstream. */
   private isEntered = false;
-  private isRetrying = false;
-  private isSent = false;
   private isResponseBegun = false;
-  /** 5xx seen in this attempt: it is a failure even though it ends well. */
-  private isFailedStatus = false;
   private lastError: ExchangeErrorCode = 'no-endpoint';
-  /** Phase of the half-open circuit that this is a trial of. */
-  private trial: number = NO_TRIAL;
-  private judgement: typeof UNJUDGED | typeof PASSED | typeof FAILED = UNJUDGED;
 
   constructor(context: WorkerContext, downstream: Downstream) {
     this.context = context;
     this.downstream = downstream;
     this.body = new RequestBody(downstream);
+    this.current = new Attempt(context);
+    this.pickRequest = this.current.pickRequest;
+    this.retries = new Retries(context, this, this.current, this.body);
+    this.hedging = new Hedging(context, this.current, this.retries);
   }
 
   get isOver(): boolean {
@@ -170,18 +131,13 @@ export class Exchange
   start(reader: RequestReader, forwarding: string): void {
     const context = this.context;
     this.isActive = true;
-    this.isRetrying = false;
-    this.isSent = false;
     this.isResponseBegun = false;
     this.isEntered = false;
-    this.attemptCount = 0;
-    this.slot = NO_SLOT;
-    this.upstream = null;
+    this.current.reset();
     this.call = null;
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
     this.mayQueue = true;
-    this.pickRequest.reset();
     this.body.start(reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0);
     context.adoptIfStale();
     const route = context.router.find(reader);
@@ -194,7 +150,7 @@ export class Exchange
       if (refusing !== null) return this.refuseByLimit(refusing);
     }
     const upstream = context.chooseUpstream(route);
-    this.upstream = upstream;
+    this.current.upstream = upstream;
     upstream.affinity.describe(this.pickRequest, reader, upstream.table, context.random);
     this.method = reader.method;
     this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
@@ -211,17 +167,18 @@ export class Exchange
     this.limitCall = null;
     if (refusing !== null) return this.refuseByLimit(refusing);
     if (delayMs > 0) this.context.delays.add(this, delayMs);
-    else this.enter(this.route!, this.upstream!);
+    else this.enter(this.route!);
   }
 
   /** A rate limit has held the request back for long enough. */
   onDelayOver(): void {
-    this.enter(this.route!, this.upstream!);
+    this.enter(this.route!);
   }
 
   /** The limits allow the request: from here on it counts in its upstream. */
-  private enter(route: Route, upstream: WorkerUpstream): void {
+  private enter(route: Route): void {
     const { context } = this;
+    const upstream = this.current.upstream!;
     const { index } = upstream;
     const trial = enterCircuit(context.state, index);
     if (trial === CIRCUIT_REFUSES) {
@@ -238,8 +195,7 @@ export class Exchange
       return this.fail(isLimited ? 'concurrency-limit' : 'circuit-open');
     }
     this.isEntered = true;
-    this.trial = trial;
-    this.judgement = UNJUDGED;
+    this.verdict.begin(trial);
     context.inFlight.add(this);
     const requestMs = route.config.timeouts.requestMs;
     this.deadlineMs = 0;
@@ -288,17 +244,18 @@ export class Exchange
 
   // ── attempts ──
 
-  private attempt(): void {
+  /** Picks an endpoint and sends the request. */
+  attempt(): void {
     this.proceed(this.seek());
   }
 
   /** @returns a slot with a place reserved, NO_ENDPOINT, PENDING_WAITS or PENDING_REFUSED. */
   private seek(): number {
     const { pending } = this.context;
-    const upstream = this.upstream!;
+    const upstream = this.current.upstream!;
     // Whoever waits already comes first, also where there is room.
     if (!pending.hasWaiting(upstream.index)) {
-      const index = this.pick(upstream);
+      const index = this.current.pick();
       if (index >= 0) return upstream.table.slotAt(index);
       if (index !== ENDPOINTS_FULL) return NO_ENDPOINT;
     }
@@ -309,8 +266,8 @@ export class Exchange
   private proceed(found: number): void {
     if (found >= 0) return this.dispatchTo(found);
     if (found === PENDING_WAITS) return this.limitWait();
-    if (this.attemptCount === 0) {
-      const upstream = this.upstream!.index;
+    if (this.current.count === 0) {
+      const upstream = this.current.upstream!.index;
       this.context.counters.addUpstream(upstream, COUNTER_NO_ENDPOINT, 1);
       return this.fail(found === PENDING_REFUSED ? 'pending-overflow' : 'no-endpoint');
     }
@@ -325,7 +282,7 @@ export class Exchange
 
   private limitWait(): void {
     const { wheel } = this.context;
-    const waitMs = this.upstream!.config.circuitBreaker.pendingTimeoutMs;
+    const waitMs = this.current.upstream!.config.circuitBreaker.pendingTimeoutMs;
     if (this.deadlineMs === 0 || wheel.nowMs + waitMs < this.deadlineMs) wheel.arm(this, waitMs);
   }
 
@@ -334,37 +291,25 @@ export class Exchange
     const { wheel, clock } = this.context;
     if (this.deadlineMs === 0) wheel.disarm(this);
     else wheel.arm(this, Math.max(0, this.deadlineMs - wheel.nowMs));
-    this.pickUs = clock.nowUs();
+    this.current.pickUs = clock.nowUs();
     this.proceed(slot);
   }
 
-  /** @returns as pickEndpoint. */
-  private pick(upstream: WorkerUpstream): number {
-    this.pickUs = this.context.clock.nowUs();
-    this.pickRequest.nowMs = timeWordOf(this.pickUs);
-    return pickEndpoint(upstream.table, this.pickRequest, this.context.random);
-  }
-
   /** The place on `slot` is reserved. */
-  private dispatchTo(slot: number): void {
+  dispatchTo(slot: number): void {
     const context = this.context;
     const endpoint = context.endpointAt(slot);
     if (endpoint === undefined) {
       // Chosen by a worker that already reads a newer structure; this one chooses among those it knows.
-      context.releaseEndpoint(this.upstream!.index, slot);
+      context.releaseEndpoint(this.current.upstream!.index, slot);
       return this.proceed(this.seek());
     }
-    this.slot = slot;
-    this.attemptCount++;
-    this.isSent = false;
-    this.isFailedStatus = false;
-    this.attemptStartUs = this.pickUs;
-    context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
-    const hedgeUs = this.attemptCount > 1 ? 0 : this.hedgeDelayUs();
+    this.current.begin(slot);
+    const hedgeUs = this.hedging.delayUs(this);
     const { connections } = endpoint;
     const call =
       hedgeUs > 0
-        ? new HedgedCall(this, connections, context.delays, hedgeUs / 1000)
+        ? new HedgedCall(this, this.hedging, connections, context.delays, hedgeUs / 1000)
         : connections.dispatch(this, this);
     this.call = call;
     if (this.bodyLength === BODY_NONE || this.bodyLength === 0) return;
@@ -372,23 +317,21 @@ export class Exchange
   }
 
   onSent(): void {
-    this.isSent = true;
+    this.current.isSent = true;
   }
 
   onHead(head: UpstreamHead): void {
-    const context = this.context;
-    const state = context.state;
-    recordConnected(state, this.slot);
-    recordStatus(state, this.slot, head.status);
+    const { current } = this;
+    const upstream = current.upstream!;
+    current.recordHead(head.status);
     if (head.status >= 500) {
-      this.isFailedStatus = true;
-      context.counters.addEndpoint(this.slot, COUNTER_RESPONSES_5XX, 1);
-      const mayRepeat =
-        this.upstream!.isRetryStatus(head.status) && this.upstream!.isRetryMethod(this.method);
-      if (mayRepeat && this.retryElsewhere() === RETRY_SENT) return;
+      const mayRepeat = upstream.isRetryStatus(head.status) && upstream.isRetryMethod(this.method);
+      if (mayRepeat && this.retries.retryElsewhere() === RETRY_SENT) return;
+      this.verdict.fail();
+    } else {
+      this.verdict.pass();
     }
-    this.recordOutcome(head.status);
-    this.judgement = head.status >= 500 ? FAILED : PASSED;
+    current.recordOutcome(head.status);
     this.isResponseBegun = true;
     this.body.stopRepeating();
     const route = this.route!;
@@ -397,8 +340,8 @@ export class Exchange
       bodyLength = BODY_ABSENT;
     }
     const block = rewriteResponseBlock(head.headerBlock, route);
-    const { affinity } = this.upstream!;
-    const marked = affinity.mark(block, this.pickRequest.preferredSlot, this.slot);
+    const { preferredSlot } = this.pickRequest;
+    const marked = upstream.affinity.mark(block, preferredSlot, current.slot);
     this.downstream.begin(head, marked, bodyLength);
   }
 
@@ -407,9 +350,7 @@ export class Exchange
   }
 
   onEnd(): void {
-    const context = this.context;
-    const elapsedUs = context.clock.nowUs() - this.attemptStartUs;
-    context.histograms.record(this.slot, this.upstream!.index, elapsedUs);
+    this.current.recordEnd();
     this.call = null;
     this.body.release();
     this.downstream.end();
@@ -421,52 +362,31 @@ export class Exchange
   }
 
   onError(code: UpstreamErrorCode): void {
-    const context = this.context;
-    const upstream = this.upstream!;
+    const { current } = this;
     this.call = null;
     this.body.detach();
     this.lastError = code;
-    this.recordFailure(this.slot, code);
-    if (this.isResponseBegun) {
-      this.judgement = FAILED;
-      context.counters.addError(errorIndexOf(code));
-      this.downstream.destroy();
-      return this.settle();
-    }
+    current.recordFailure(current.slot, code);
+    if (this.isResponseBegun) return this.breakOff(code);
     if (code === 'connect-timeout' || code === 'response-timeout' || code === 'idle-timeout') {
-      this.recordOutcome(OUTCOME_TIMEOUT);
+      current.recordOutcome(OUTCOME_TIMEOUT);
     }
-    const mayRepeat = !this.isSent || upstream.isRetryMethod(this.method);
-    if (mayRepeat && upstream.isRetryError(code) && this.canRetry()) {
-      this.releaseAttempt();
-      return this.retry(code);
+    if (this.mayRepeatAfter(code) && this.retries.isPossible) {
+      current.release();
+      return this.retries.retry(code);
     }
     this.fail(code);
   }
 
-  private recordFailure(slot: number, code: UpstreamErrorCode): void {
-    if (code === 'connection-limit') return;
-    const { context } = this;
-    context.counters.addEndpoint(slot, COUNTER_FAILURES, 1);
-    if (code === 'refused' || code === 'connect-failure' || code === 'connect-timeout') {
-      context.counters.addEndpoint(slot, COUNTER_CONNECT_FAILURES, 1);
-      const threshold = this.upstream!.config.outlier.consecutiveConnectFailures;
-      recordConnectFailure(context.state, slot, threshold);
-    } else {
-      // An attempt that broke off or timed out is as bad as the 502 or 504 the client may get for it.
-      recordStatus(context.state, slot, EXCHANGE_ERRORS[code].status);
-    }
-  }
-
   /** The endpoint has not failed this request, it has not come to it: no retry, and no charge to its budget. */
   onDisplaced(): void {
-    const upstream = this.upstream!;
+    const { current } = this;
     this.call = null;
     this.mayQueue = false;
-    this.attemptCount--;
-    this.releaseAttempt();
-    const index = this.pick(upstream);
-    if (index >= 0) return this.dispatchTo(upstream.table.slotAt(index));
+    current.count--;
+    current.release();
+    const index = current.pick();
+    if (index >= 0) return this.dispatchTo(current.upstream!.table.slotAt(index));
     // Nobody else can take it: the same endpoint, on a connection of its own.
     this.pickRequest.forgetTried();
     this.attempt();
@@ -476,170 +396,33 @@ export class Exchange
     if (!this.isActive) return;
     if (this.pendingUpstream >= 0) return this.fail('pending-timeout');
     this.dropCall();
-    if (!this.isResponseBegun) {
-      if (this.slot !== NO_SLOT) this.recordOutcome(OUTCOME_TIMEOUT);
-      return this.fail('response-timeout');
-    }
-    this.judgement = FAILED;
-    this.context.counters.addError(errorIndexOf('response-timeout'));
-    this.downstream.destroy();
-    this.settle();
+    if (this.isResponseBegun) return this.breakOff('response-timeout');
+    if (this.current.slot !== NO_SLOT) this.current.recordOutcome(OUTCOME_TIMEOUT);
+    this.fail('response-timeout');
   }
 
-  /** What this attempt says about its endpoint's speed. @param status or OUTCOME_*. */
-  private recordOutcome(status: number): void {
-    const context = this.context;
-    const nowUs = context.clock.nowUs();
-    const elapsedUs = nowUs - this.attemptStartUs;
-    recordOutcome(context.state, context.worker, this.slot, status, elapsedUs, timeWordOf(nowUs));
-  }
+  // ── going elsewhere ──
 
-  // ── hedging ──
-
-  /** How long the answer may take before the request is sent a second time; 0 = it is not. */
-  private hedgeDelayUs(): number {
-    const { config, index } = this.upstream!;
-    if (!config.hedge.enabled || !HEDGED_METHODS.has(this.method)) return 0;
-    // A body would have to be sent twice; a sticky client is to stay where it is.
-    const isBound = this.pickRequest.preferredSlot !== NO_SLOT;
-    if (isBound || (this.bodyLength !== BODY_NONE && this.bodyLength !== 0)) return 0;
-    return hedgeDelayUsOf(this.context.state, index);
-  }
-
-  reserveHedge(): HedgePlace | null {
-    const { context } = this;
-    const upstream = this.upstream!;
-    // Who waits for an endpoint comes before who has one.
-    if (context.pending.hasWaiting(upstream.index)) return null;
-    this.pickRequest.addTried(this.slot);
-    const index = this.pick(upstream);
-    if (index < 0) return null;
-    const slot = upstream.table.slotAt(index);
-    const endpoint = context.endpointAt(slot);
-    if (endpoint === undefined || !this.takeRetry()) {
-      context.releaseEndpoint(upstream.index, slot);
-      return null;
-    }
-    context.counters.addUpstream(upstream.index, COUNTER_HEDGES, 1);
-    context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
-    return { slot, connections: endpoint.connections, startUs: this.pickUs };
-  }
-
-  onHedgeWon(place: HedgePlace, isFirstSlow: boolean): void {
-    const { context, slot } = this;
-    const upstream = this.upstream!.index;
-    context.counters.addUpstream(upstream, COUNTER_HEDGES_WON, 1);
-    // All that is known of the first endpoint is that it took longer than this.
-    if (isFirstSlow) this.recordOutcome(OUTCOME_TIMEOUT);
-    this.slot = place.slot;
-    this.attemptStartUs = place.startUs;
-    this.isFailedStatus = false;
-    context.releaseEndpoint(upstream, slot);
-  }
-
-  onHedgeLost({ slot }: HedgePlace, code: UpstreamErrorCode | null): void {
-    if (code !== null) this.recordFailure(slot, code);
-    this.context.releaseEndpoint(this.upstream!.index, slot);
-  }
-
-  onFirstFailed(code: UpstreamErrorCode): void {
-    this.recordFailure(this.slot, code);
-  }
-
-  // ── retries ──
-
-  private canRetry(): boolean {
-    return this.attemptCount <= this.upstream!.config.retry.attempts && this.body.isRepeatable;
-  }
-
-  /** Reserves this exchange's place in the retry budget; held until it settles. */
-  private takeRetry(): boolean {
-    if (this.isRetrying) return true;
-    const { index, config } = this.upstream!;
-    const { percent, minimum } = config.retry.budget;
-    const { maxRetries } = config.circuitBreaker;
-    if (!this.context.accounting.reserveRetry(index, percent, minimum, maxRetries)) {
-      this.context.counters.addUpstream(index, COUNTER_RETRIES_DENIED, 1);
-      return false;
-    }
-    this.isRetrying = true;
-    return true;
-  }
-
-  /**
-   * Sends the request elsewhere: at once the first time, later ones after a jittered backoff. Without room in the
-   * budget it waits for room: when an endpoint dies, all its requests come here in one moment, and the budget is
-   * there to spread them, not to fail them.
-   */
-  private retry(code: UpstreamErrorCode): void {
-    if (this.attemptCount === 1 && this.takeRetry()) return this.attemptAgain();
-    this.retryAfterBackoff(code, 0);
-  }
-
-  private retryAfterBackoff(code: UpstreamErrorCode, waits: number): void {
-    if (waits === RETRY_WAITS_MAX) return this.fail(code);
-    const { baseMs, maxMs } = this.upstream!.config.retry.backoff;
-    const ceilingMs = Math.min(maxMs, baseMs * 2 ** (this.attemptCount - 1 + waits));
-    this.retryTimer = setTimeout(() => {
-      this.retryTimer = null;
-      if (!this.isActive) return;
-      if (this.takeRetry()) this.attemptAgain();
-      else this.retryAfterBackoff(code, waits + 1);
-    }, this.context.random.next() * ceilingMs);
-  }
-
-  private attemptAgain(): void {
-    this.context.counters.addUpstream(this.upstream!.index, COUNTER_RETRIES, 1);
-    this.attempt();
-  }
-
-  /**
-   * The endpoint this request may be waiting for was found to be down. What may be repeated goes elsewhere now, as
-   * the budget allows, instead of at its timeout; the rest goes on waiting: the endpoint may come back.
-   */
   leaveEndpoint(slot: number): void {
-    if (this.slot !== slot || this.isResponseBegun || this.leaveTimer !== null) return;
-    const upstream = this.upstream!;
-    const mayRepeat = !this.isSent || upstream.isRetryMethod(this.method);
-    if (!mayRepeat || !upstream.isRetryError('response-timeout')) return;
-    if (this.retryElsewhere() !== RETRY_DENIED) return;
-    const attempt = this.attemptCount;
-    this.leaveTimer = setTimeout(() => {
-      this.leaveTimer = null;
-      const isOut = (flagsOf(this.context.state, slot) & INELIGIBLE_MASK) !== 0;
-      if (isOut && this.attemptCount === attempt) this.leaveEndpoint(slot);
-    }, LEAVE_AGAIN_MS);
+    this.retries.leaveEndpoint(slot);
   }
 
-  /**
-   * Sends a request that waits for an endpoint, or has its 502–504, to another one; only if there is another that
-   * can be asked: what is there is better than nothing.
-   */
-  private retryElsewhere(): RetryElsewhere {
-    const upstream = this.upstream!;
-    if (!this.canRetry()) return RETRY_IMPOSSIBLE;
-    this.pickRequest.addTried(this.slot);
-    const index = this.pick(upstream);
-    if (index < 0) return RETRY_IMPOSSIBLE;
-    const next = upstream.table.slotAt(index);
-    if (!this.takeRetry()) {
-      this.context.releaseEndpoint(upstream.index, next);
-      return RETRY_DENIED;
-    }
-    this.context.counters.addUpstream(upstream.index, COUNTER_RETRIES, 1);
-    this.dropCall();
-    this.context.counters.addEndpoint(this.slot, COUNTER_FAILURES, 1);
-    this.context.releaseEndpoint(upstream.index, this.slot);
-    this.dispatchTo(next);
-    return RETRY_SENT;
+  get mayLeave(): boolean {
+    return !this.isResponseBegun && this.mayRepeatAfter('response-timeout');
+  }
+
+  /** The request is safe to send again, and the operator wants it after this failure. */
+  private mayRepeatAfter(code: UpstreamErrorCode): boolean {
+    const { isSent, upstream } = this.current;
+    return (!isSent || upstream!.isRetryMethod(this.method)) && upstream!.isRetryError(code);
   }
 
   // ── endings ──
 
   /** The proxy answers itself; nothing has been sent yet. */
-  private fail(code: ExchangeErrorCode, details: AnswerDetails = NO_DETAILS): void {
-    if (this.attemptCount > 0 && EXCHANGE_ERRORS[code].source === 'upstream') {
-      this.judgement = FAILED;
+  fail(code: ExchangeErrorCode, details: AnswerDetails = NO_DETAILS): void {
+    if (this.current.count > 0 && EXCHANGE_ERRORS[code].source === 'upstream') {
+      this.verdict.fail();
     }
     this.context.counters.addError(errorIndexOf(code));
     this.body.release();
@@ -647,37 +430,31 @@ export class Exchange
     this.settle();
   }
 
-  private dropCall(): void {
+  /** The response cannot be completed. */
+  private breakOff(code: UpstreamErrorCode): void {
+    this.verdict.fail();
+    this.context.counters.addError(errorIndexOf(code));
+    this.downstream.destroy();
+    this.settle();
+  }
+
+  /** Gives the attempt's call up, if there is one. */
+  dropCall(): void {
     const call = this.call;
     this.call = null;
     this.body.detach();
     call?.abort();
   }
 
-  /** Gives the attempt's endpoint back and remembers not to try it again. */
-  private releaseAttempt(): void {
-    if (this.slot === NO_SLOT) return;
-    const slot = this.slot;
-    this.slot = NO_SLOT;
-    this.pickRequest.addTried(slot);
-    this.context.releaseEndpoint(this.upstream!.index, slot);
-  }
-
   /** The single end: gives back all that is held. Calling it again does nothing. */
   private settle(): void {
     if (!this.isActive) return;
     this.isActive = false;
-    const { context, slot, upstream } = this;
-    this.slot = NO_SLOT;
-    this.upstream = null;
-    if (this.retryTimer !== null) {
-      clearTimeout(this.retryTimer);
-      this.retryTimer = null;
-    }
-    if (this.leaveTimer !== null) {
-      clearTimeout(this.leaveTimer);
-      this.leaveTimer = null;
-    }
+    const { context, current } = this;
+    const { slot, upstream } = current;
+    current.slot = NO_SLOT;
+    current.upstream = null;
+    this.retries.stop();
     this.limitCall?.cancel();
     this.limitCall = null;
     context.delays.remove(this);
@@ -685,23 +462,13 @@ export class Exchange
     this.body.release();
     if (upstream === null || !this.isEntered) return;
     context.inFlight.remove(this);
-    this.judge(upstream.index);
-    if (this.isRetrying) context.accounting.releaseRetry(upstream.index);
+    this.verdict.deliver(context, upstream.index);
+    this.retries.release(upstream.index);
     context.accounting.releaseRequest(upstream.index);
     if (this.pendingUpstream >= 0) context.pending.cancel(this);
     if (slot === NO_SLOT) return;
-    if (this.isFailedStatus) context.counters.addEndpoint(slot, COUNTER_FAILURES, 1);
+    if (current.isFailedStatus) context.counters.addEndpoint(slot, COUNTER_FAILURES, 1);
     // Last: the place may go to a waiting exchange, which starts on it at once.
     context.releaseEndpoint(upstream.index, slot);
-  }
-
-  /** What the circuit breaker learns of the exchange: its end, retries included. */
-  private judge(upstream: number): void {
-    const { context, judgement } = this;
-    const isPassed = judgement === UNJUDGED ? null : judgement === PASSED;
-    leaveCircuit(context.state, upstream, this.trial, isPassed);
-    if (judgement === UNJUDGED) return;
-    context.counters.addUpstream(upstream, COUNTER_JUDGED, 1);
-    if (judgement === FAILED) context.counters.addUpstream(upstream, COUNTER_JUDGED_FAILED, 1);
   }
 }

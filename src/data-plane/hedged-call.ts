@@ -15,8 +15,11 @@ import type {
   UpstreamRequest,
 } from './upstream/engine.ts';
 
-/** The exchange, as its hedged call sees it. */
-export interface HedgeOwner extends UpstreamHandler, UpstreamRequest {
+/** The exchange. */
+type HedgeOwner = UpstreamHandler & UpstreamRequest;
+
+/** Where the second call may go, and what becomes of the places of both. */
+export interface HedgePlaces {
   /** Reserves a place for the second call, in the budget and at another endpoint. @returns null: it is not to be. */
   reserveHedge(): HedgePlace | null;
   /**
@@ -40,6 +43,7 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
   delayPlace = -1;
   delayDueMs = 0;
   private readonly owner: HedgeOwner;
+  private readonly places: HedgePlaces;
   private readonly delays: DelayLine;
   /** null: it is over. */
   private first: UpstreamCall | null;
@@ -50,11 +54,13 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
   /** Sends the request. @param delayMs without an answer, until it is sent a second time. */
   constructor(
     owner: HedgeOwner,
+    places: HedgePlaces,
     connections: EndpointConnections,
     delays: DelayLine,
     delayMs: number,
   ) {
     this.owner = owner;
+    this.places = places;
     this.delays = delays;
     this.second = null;
     this.isWon = false;
@@ -63,7 +69,7 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
   }
 
   onDelayOver(): void {
-    const place = this.owner.reserveHedge();
+    const place = this.places.reserveHedge();
     if (place !== null) this.second = new SecondCall(this, place, this.owner);
   }
 
@@ -121,7 +127,7 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
     this.delays.remove(this);
     this.first = null;
     if (this.second === null) return this.owner.onError(code);
-    this.owner.onFirstFailed(code);
+    this.places.onFirstFailed(code);
     this.win(this.second, false);
   }
 
@@ -140,7 +146,7 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
       if (head.status >= 500) {
         second.call.abort();
         this.second = null;
-        return this.owner.onHedgeLost(second.place, null);
+        return this.places.onHedgeLost(second.place, null);
       }
       this.first.abort();
       this.first = null;
@@ -152,12 +158,12 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
   onSecondError(second: SecondCall, code: UpstreamErrorCode): void {
     this.second = null;
     if (this.first === null) this.owner.onError(code);
-    else this.owner.onHedgeLost(second.place, code);
+    else this.places.onHedgeLost(second.place, code);
   }
 
   private win(second: SecondCall, isFirstSlow: boolean): void {
     this.isWon = true;
-    this.owner.onHedgeWon(second.place, isFirstSlow);
+    this.places.onHedgeWon(second.place, isFirstSlow);
   }
 
   private loseSecond(code: UpstreamErrorCode | null): void {
@@ -165,7 +171,7 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
     if (second === null) return;
     this.second = null;
     second.call.abort();
-    this.owner.onHedgeLost(second.place, code);
+    this.places.onHedgeLost(second.place, code);
   }
 }
 

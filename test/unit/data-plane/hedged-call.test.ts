@@ -5,8 +5,8 @@ import { afterEach, beforeEach, mock, test } from 'node:test';
 import { DelayLine } from '../../../src/data-plane/delay-line.ts';
 import {
   HedgedCall,
-  type HedgeOwner,
   type HedgePlace,
+  type HedgePlaces,
 } from '../../../src/data-plane/hedged-call.ts';
 import {
   BODY_NONE,
@@ -60,7 +60,7 @@ class Endpoint implements EndpointConnections, UpstreamCall {
   }
 }
 
-class Owner implements HedgeOwner {
+class Owner implements UpstreamRequest, UpstreamHandler, HedgePlaces {
   readonly method = 'GET';
   readonly target = '/';
   readonly headerBlock = '';
@@ -128,7 +128,8 @@ function begin(hasSecond = true): void {
   first = new Endpoint('first');
   second = new Endpoint('second');
   const place = hasSecond ? { slot: 2, connections: second, startUs: 0 } : null;
-  call = new HedgedCall(new Owner(place), first, new DelayLine(clock), 20);
+  const owner = new Owner(place);
+  call = new HedgedCall(owner, owner, first, new DelayLine(clock), 20);
 }
 
 beforeEach(() => {

@@ -1,0 +1,116 @@
+// One try of an exchange at one endpoint: the place that is reserved there, since when, and what the try says about
+// the endpoint to the shared state. An exchange has one of these and uses it for all its attempts, one after another.
+// On a worker thread.
+import { EXCHANGE_ERRORS } from '../errors.ts';
+import { pickEndpoint } from '../policies/index.ts';
+import { timeWordOf } from '../shared-state/decaying.ts';
+import {
+  COUNTER_CONNECT_FAILURES,
+  COUNTER_FAILURES,
+  COUNTER_REQUESTS,
+  COUNTER_RESPONSES_5XX,
+} from '../shared-state/layout.ts';
+import { recordOutcome } from '../shared-state/outcome.ts';
+import { recordConnectFailure, recordConnected, recordStatus } from '../shared-state/slot-words.ts';
+import { PickRequest } from '../shared-state/upstream-table.ts';
+import type { UpstreamErrorCode } from './upstream/engine.ts';
+import type { WorkerContext } from './worker-context.ts';
+import type { WorkerUpstream } from './worker-upstream.ts';
+
+export const NO_SLOT = -1;
+
+export class Attempt {
+  readonly pickRequest: PickRequest = new PickRequest();
+  /** null before the route is known and after the end. */
+  upstream: WorkerUpstream | null = null;
+  /** Where a place is reserved; NO_SLOT = nowhere. */
+  slot: number = NO_SLOT;
+  /** Attempts made, this one included. */
+  count = 0;
+  /** When the latest pick was made. */
+  pickUs = 0;
+  startUs = 0;
+  /** The endpoint may have seen the request. */
+  isSent = false;
+  /** 5xx seen in this attempt: it is a failure even though it ends well. */
+  isFailedStatus = false;
+  private readonly context: WorkerContext;
+
+  constructor(context: WorkerContext) {
+    this.context = context;
+  }
+
+  reset(): void {
+    this.upstream = null;
+    this.slot = NO_SLOT;
+    this.count = 0;
+    this.isSent = false;
+    this.pickRequest.reset();
+  }
+
+  /** Reserves a place. @returns as pickEndpoint. */
+  pick(): number {
+    this.pickUs = this.context.clock.nowUs();
+    this.pickRequest.nowMs = timeWordOf(this.pickUs);
+    return pickEndpoint(this.upstream!.table, this.pickRequest, this.context.random);
+  }
+
+  /** The request goes to `slot`, where a place is reserved. */
+  begin(slot: number): void {
+    this.slot = slot;
+    this.count++;
+    this.isSent = false;
+    this.isFailedStatus = false;
+    this.startUs = this.pickUs;
+    this.context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
+  }
+
+  /** A response has begun. */
+  recordHead(status: number): void {
+    const { context, slot } = this;
+    recordConnected(context.state, slot);
+    recordStatus(context.state, slot, status);
+    if (status < 500) return;
+    this.isFailedStatus = true;
+    context.counters.addEndpoint(slot, COUNTER_RESPONSES_5XX, 1);
+  }
+
+  /** What this attempt says about its endpoint's speed. @param status or OUTCOME_*. */
+  recordOutcome(status: number): void {
+    const { context } = this;
+    const nowUs = context.clock.nowUs();
+    const elapsedUs = nowUs - this.startUs;
+    recordOutcome(context.state, context.worker, this.slot, status, elapsedUs, timeWordOf(nowUs));
+  }
+
+  /** A response is complete. */
+  recordEnd(): void {
+    const { context } = this;
+    const elapsedUs = context.clock.nowUs() - this.startUs;
+    context.histograms.record(this.slot, this.upstream!.index, elapsedUs);
+  }
+
+  /** @param slot where the call was that failed; a hedged request has two. */
+  recordFailure(slot: number, code: UpstreamErrorCode): void {
+    if (code === 'connection-limit') return;
+    const { context } = this;
+    context.counters.addEndpoint(slot, COUNTER_FAILURES, 1);
+    if (code === 'refused' || code === 'connect-failure' || code === 'connect-timeout') {
+      context.counters.addEndpoint(slot, COUNTER_CONNECT_FAILURES, 1);
+      const threshold = this.upstream!.config.outlier.consecutiveConnectFailures;
+      recordConnectFailure(context.state, slot, threshold);
+    } else {
+      // An attempt that broke off or timed out is as bad as the 502 or 504 the client may get for it.
+      recordStatus(context.state, slot, EXCHANGE_ERRORS[code].status);
+    }
+  }
+
+  /** Gives the endpoint back and remembers not to try it again. */
+  release(): void {
+    if (this.slot === NO_SLOT) return;
+    const slot = this.slot;
+    this.slot = NO_SLOT;
+    this.pickRequest.addTried(slot);
+    this.context.releaseEndpoint(this.upstream!.index, slot);
+  }
+}
