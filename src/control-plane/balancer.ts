@@ -19,6 +19,8 @@ import { LatencyKeeper } from './latency-keeper.ts';
 import { LimitWatch } from './limit-watch.ts';
 import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
 import { type EndpointChange, LiveConfiguration } from './live-configuration.ts';
+import type { EvaluationReport } from './policy-evaluation.ts';
+import { type EvaluationOrder, PolicyEvaluations } from './policy-evaluations.ts';
 import { StateReporter } from './state-reporter.ts';
 import { ListenFailure } from './worker-life.ts';
 import { type DrainResult, WorkerPool } from './worker-pool.ts';
@@ -52,6 +54,7 @@ export class Balancer implements Administered {
   private readonly circuits: CircuitKeeper;
   private readonly limitWatch: LimitWatch;
   private readonly latencies: LatencyKeeper;
+  private readonly evaluations: PolicyEvaluations;
   private readonly reporter: StateReporter;
   private admin: AdminServer | null = null;
   private ticker: NodeJS.Timeout | null = null;
@@ -90,6 +93,10 @@ export class Balancer implements Administered {
     });
     const { live, pool, evaluator } = this;
     this.reporter = new StateReporter({ state, live, pool, evaluator });
+    this.evaluations = new PolicyEvaluations(
+      { state, live, slowStarts: evaluator, random: new SeededRandom(Date.now()) },
+      systemClock,
+    );
   }
 
   /**
@@ -160,6 +167,14 @@ export class Balancer implements Administered {
     this.logger.info({ upstream, policy }, 'policy set');
   }
 
+  evaluatePolicy(
+    upstream: string,
+    order: EvaluationOrder,
+    signal: AbortSignal,
+  ): Promise<EvaluationReport> {
+    return this.evaluations.evaluate(upstream, order, signal);
+  }
+
   /** Changes an endpoint or adds one. A weight lasts until the next reload, a state until it is set again. @throws UnknownNameError, InputError */
   async setEndpoint(upstream: string, address: string, change: EndpointChange): Promise<void> {
     await this.live.setEndpoint(upstream, address, change);
@@ -215,6 +230,7 @@ export class Balancer implements Administered {
     if (this.ticker !== null) clearInterval(this.ticker);
     this.ticker = null;
     this.evaluator.stop();
+    this.evaluations.stop();
     await this.admin?.close();
   }
 

@@ -27,7 +27,9 @@ interface Weight {
   wasEligible: boolean;
   /** When it was added or came back, ms; -Infinity: there from the beginning. */
   joinedAtMs: number;
+  slowStart: number;
   responseTime: number;
+  /** Both, in steps. */
   factor: number;
 }
 
@@ -45,6 +47,11 @@ export class EndpointWeights {
     return this.weights.get(slot)?.factor ?? 1;
   }
 
+  /** Slow start's part of the factor alone. */
+  slowStartOf(slot: number): number {
+    return this.weights.get(slot)?.slowStart ?? 1;
+  }
+
   /**
    * Takes over the endpoints in force. New ones start slowly, but not those of a new upstream: nobody there is warm.
    */
@@ -54,12 +61,14 @@ export class EndpointWeights {
     for (const slot of this.weights.keys()) if (!present.has(slot)) this.weights.delete(slot);
     for (const { slot, generation, isEligible } of endpoints) {
       if (this.weights.get(slot)?.generation === generation) continue;
+      const slowStart = isFirst ? 1 : slowStartFactor(upstream.slowStart, 0);
       this.weights.set(slot, {
         generation,
         wasEligible: isEligible,
         joinedAtMs: isFirst ? -Infinity : nowMs,
+        slowStart,
         responseTime: NEUTRAL_FACTOR,
-        factor: isFirst ? 1 : inSteps(slowStartFactor(upstream.slowStart, 0)),
+        factor: inSteps(slowStart),
       });
     }
   }
@@ -85,7 +94,8 @@ export class EndpointWeights {
       // Who is out has its first weight published already: it must not come back to a full share for the moment
       // until the next publication.
       const elapsedMs = isEligible ? nowMs - weight.joinedAtMs : isPanic ? Infinity : 0;
-      const factor = inSteps(slowStartFactor(upstream.slowStart, elapsedMs) * weight.responseTime);
+      weight.slowStart = slowStartFactor(upstream.slowStart, elapsedMs);
+      const factor = inSteps(weight.slowStart * weight.responseTime);
       if (factor === weight.factor) continue;
       weight.factor = factor;
       hasChanged = true;

@@ -126,6 +126,11 @@ export class Evaluator implements Weighing {
     return this.bySlot.get(slot)?.[0].weights.factorOf(slot) ?? 1;
   }
 
+  /** Slow start's part of the factor alone. */
+  slowStartOf(slot: number): number {
+    return this.bySlot.get(slot)?.[0].weights.slowStartOf(slot) ?? 1;
+  }
+
   doBackupsJoin(upstream: string): boolean {
     return this.watches.get(upstream)?.report.backupsJoin ?? false;
   }

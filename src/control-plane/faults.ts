@@ -18,3 +18,11 @@ export class LaggingWorkersError extends Error {
     this.workers = workers;
   }
 }
+
+/** What is asked for is under way already. */
+export class BusyError extends Error {
+  constructor(what: string) {
+    super(what);
+    this.name = 'BusyError';
+  }
+}

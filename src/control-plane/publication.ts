@@ -41,6 +41,17 @@ export function buildPublications(
   return publications;
 }
 
+/** The tables of one upstream of a configuration, under whatever policy it names. */
+export function publicationOf(
+  config: Config,
+  upstream: UpstreamConfig,
+  { slots }: Directories,
+  weighing: Weighing,
+): UpstreamPublication {
+  const zones = zonesOf(config);
+  return buildPublication(upstream, slots, zones, zones.indexOf(config.zone), weighing);
+}
+
 function buildPublication(
   upstream: UpstreamConfig,
   slots: IndexDirectory,

@@ -36,7 +36,9 @@ export class WhatIf {
   private readonly live: SharedState;
   private readonly liveBase: number;
   private readonly shadow: SharedState;
-  private readonly slots: readonly number[];
+  private readonly publisher: TablePublisher;
+  private readonly reader: EpochReader;
+  private slots: readonly number[];
   private readonly table: UpstreamTable;
   private readonly accounting: Accounting;
   private readonly request: PickRequest;
@@ -51,17 +53,23 @@ export class WhatIf {
     this.shadow = new SharedState(
       allocate({ workers: 1, endpoints: live.sizes.endpoints, upstreams: 1 }),
     );
-    this.slots = tables.tiers.flatMap((tier) => tier.entries.map((entry) => entry.slot));
+    this.publisher = new TablePublisher(this.shadow);
+    this.slots = [];
     this.accounting = new Accounting(this.shadow, 0);
     this.table = new UpstreamTable(this.shadow, this.accounting, 0);
     this.request = new PickRequest();
     this.picks = new Map();
     this.noEndpointCount = 0;
     this.fullCount = 0;
-    const epoch = new TablePublisher(this.shadow).publish([tables], true);
-    const reader = new EpochReader(this.shadow, 0, [this.table]);
-    reader.learnStructure(epoch);
-    reader.adopt();
+    this.reader = new EpochReader(this.shadow, 0, [this.table]);
+    this.setTables(tables);
+  }
+
+  /** Endpoints or weights have changed: goes on with these. */
+  setTables(tables: UpstreamPublication): void {
+    this.slots = tables.tiers.flatMap((tier) => tier.entries.map((entry) => entry.slot));
+    this.reader.learnStructure(this.publisher.publish([tables], true));
+    this.reader.adopt();
   }
 
   /**

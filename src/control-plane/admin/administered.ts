@@ -2,6 +2,8 @@
 import type { PolicyName } from '../../config/config.ts';
 import type { MetricsSource } from '../../telemetry/metrics.ts';
 import type { EndpointChange } from '../live-configuration.ts';
+import type { EvaluationReport } from '../policy-evaluation.ts';
+import type { EvaluationOrder } from '../policy-evaluations.ts';
 
 export interface Administered extends MetricsSource {
   /** Why it should get no traffic now; empty when it is ready. */
@@ -12,6 +14,12 @@ export interface Administered extends MetricsSource {
   reloadFromSource(): Promise<void>;
   /** @throws UnknownNameError, InputError */
   setPolicy(upstream: string, policy: PolicyName): Promise<void>;
+  /** Lets another policy pick beside the one in force. @throws UnknownNameError, BusyError */
+  evaluatePolicy(
+    upstream: string,
+    order: EvaluationOrder,
+    signal: AbortSignal,
+  ): Promise<EvaluationReport>;
   /** @throws UnknownNameError, InputError */
   setEndpoint(upstream: string, address: string, change: EndpointChange): Promise<void>;
   /** @throws UnknownNameError, InputError */

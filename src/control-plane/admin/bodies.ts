@@ -5,6 +5,14 @@ import { POLICY_NAMES } from '../../policies/index.ts';
 
 export const policyBody = z.strictObject({ policy: z.enum(POLICY_NAMES) });
 
+/** The longest evaluation that one call asks for. */
+const EVALUATION_SECONDS_MAX = 300;
+
+export const evaluationBody = z.strictObject({
+  policy: z.enum(POLICY_NAMES),
+  seconds: z.number().min(0.1).max(EVALUATION_SECONDS_MAX).default(10),
+});
+
 export const endpointBody = z.strictObject({
   weight: z.int().min(1).max(1000).optional(),
   state: z.enum(['active', 'draining', 'down']).optional(),

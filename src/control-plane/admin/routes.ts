@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { Metrics, METRICS_CONTENT_TYPE } from '../../telemetry/metrics.ts';
 import { UnknownNameError } from '../faults.ts';
 import type { Administered } from './administered.ts';
-import { endpointBody, parseBody, policyBody } from './bodies.ts';
+import { endpointBody, evaluationBody, parseBody, policyBody } from './bodies.ts';
 
 /** Paths that a load balancer or supervisor in front asks without a token. */
 export const OPEN_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
@@ -43,6 +43,14 @@ export function addRoutes(
     const { policy } = parseBody(policyBody, request.body);
     await balancer.setPolicy(request.params.name, policy);
     return { upstream: request.params.name, policy };
+  });
+
+  server.post<{ Params: NameParams }>('/v1/upstreams/:name/evaluate', async (request, reply) => {
+    const order = parseBody(evaluationBody, request.body);
+    // Who asked and left waits for no answer.
+    const left = new AbortController();
+    reply.raw.once('close', () => left.abort());
+    return balancer.evaluatePolicy(request.params.name, order, left.signal);
   });
 
   server.put<{ Params: EndpointParams }>('/v1/upstreams/:name/endpoints/*', async (request) => {

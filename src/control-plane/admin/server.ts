@@ -5,7 +5,7 @@ import { fastify, type FastifyError, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { Address } from '../../config/config.ts';
 import { InputError } from '../../errors.ts';
-import { LaggingWorkersError, UnknownNameError } from '../faults.ts';
+import { BusyError, LaggingWorkersError, UnknownNameError } from '../faults.ts';
 import { isAnswered, listenProblem, withPort } from '../listen-probe.ts';
 import type { Administered } from './administered.ts';
 import { refusalOf } from './guard.ts';
@@ -100,6 +100,7 @@ function build({ balancer, logger, allowsFaults }: AdminServerOptions): FastifyI
       return reply.code(422).send({ what, expected, found, problems, message });
     }
     if (error instanceof UnknownNameError) return reply.code(404).send({ what: error.message });
+    if (error instanceof BusyError) return reply.code(409).send({ what: error.message });
     if (error instanceof LaggingWorkersError) return reply.code(503).send({ what: error.message });
     const status = error.statusCode ?? 500;
     if (status < 500) return reply.code(status).send({ what: error.message });
