@@ -2,7 +2,7 @@
 // HTTP is not ours, which is what makes it worth comparing with. Runs on a worker thread.
 import { Readable } from 'node:stream';
 import { readFileSync } from 'node:fs';
-import { buildConnector, Pool, type Dispatcher } from 'undici';
+import { buildConnector, errors, Pool, type Dispatcher } from 'undici';
 import type { EndpointConfig, UpstreamConfig } from '../../config/config.ts';
 import type { ConnectionBudget } from './connection-budget.ts';
 import {
@@ -257,8 +257,8 @@ function isLengthMismatch(error: Error & { code?: string }): boolean {
 
 function errorCodeOf(error: Error & { code?: string; errors?: Error[] }): UpstreamErrorCode {
   const code = error.code ?? (error.errors?.[0] as { code?: string } | undefined)?.code ?? '';
-  // llhttp's verdicts.
-  if (code.startsWith('HPE_')) return 'bad-response';
+  // The parser's verdicts; undici 7.30 gives them no code.
+  if (error instanceof errors.HTTPParserError) return 'bad-response';
   return ERROR_BY_CODE[code] ?? 'reset';
 }
 

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { withReference } from '../../../scripts/config-reference.ts';
+import { unpadded } from '../../helpers/unpadded.ts';
 import { configJsonSchema } from '../../../src/config/json-schema.ts';
 import { configFrom, loadConfig } from '../../../src/config/load.ts';
 
@@ -94,8 +95,6 @@ test('every key has a description', () => {
 
 test('the reference in docs/configuration.md is written from the schema (npm run docs)', () => {
   const page = readFileSync(new URL('configuration.md', DOCS), 'utf8');
-  // The formatter pads the cells of tables.
-  const unpadded = (text: string) => text.replaceAll(/ *\| */g, '|').replaceAll(/-{3,}/g, '---');
   assert.ok(unpadded(page) === unpadded(withReference(page)), 'run: npm run docs');
 });
 
