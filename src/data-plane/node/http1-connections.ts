@@ -60,12 +60,20 @@ export class Http1Connections {
 
   /** Serves a connection. */
   take(socket: Socket, peer: Peer): void {
-    this.connections.set(socket, {
+    const connection: Connection = {
       peer,
       current: null,
       waiting: [],
       isClosing: false,
       isBroken: false,
+    };
+    this.connections.set(socket, connection);
+    // Not the response's 'close': Node emits that only for the response whose turn on the connection it is, and an
+    // exchange may already run for the next one.
+    socket.on('close', () => {
+      connection.isClosing = true;
+      connection.waiting = [];
+      connection.current?.abandon();
     });
     this.server.emit('connection', socket);
   }
@@ -88,10 +96,10 @@ export class Http1Connections {
     const { intake } = this;
     const downstream = new Http1Downstream(intake.context, req, res, () => {
       connection.current = null;
-      connection.isClosing = !res.shouldKeepAlive;
+      connection.isClosing ||= !res.shouldKeepAlive;
+      if (connection.isBroken) return req.socket.destroySoon();
       const next = connection.isClosing ? undefined : connection.waiting.shift();
       if (next !== undefined) this.begin(connection, next);
-      else if (connection.isBroken) req.socket.destroySoon();
     });
     connection.current = downstream;
     const { httpVersionMajor, httpVersionMinor } = req;

@@ -38,7 +38,6 @@ export class Http1Downstream implements Downstream, LateHead {
     this.onDone = onDone;
     this.exchange = new Exchange(context, this);
     res.on('drain', () => this.exchange.onDownstreamDrain());
-    res.on('close', () => this.closed());
     // What they would say comes as the end of the connection, too.
     res.on('error', () => undefined);
     req.on('error', () => undefined);
@@ -71,6 +70,13 @@ export class Http1Downstream implements Downstream, LateHead {
     if (this.isRequestBodyOpen) this.exchange.refuse(code);
     else if (!this.isHeadWritten) this.res.shouldKeepAlive = false;
     else this.res.on('finish', () => this.req.socket.destroySoon());
+  }
+
+  /** The connection is gone. */
+  abandon(): void {
+    if (this.isEnded) return;
+    this.finish();
+    this.exchange.onClientAbort();
   }
 
   private receiveBody(bodyMax: number): void {
@@ -133,6 +139,8 @@ export class Http1Downstream implements Downstream, LateHead {
 
   destroy(): void {
     if (this.isEnded) return;
+    // Nothing may come behind what was broken off.
+    this.res.shouldKeepAlive = false;
     this.finish();
     this.res.destroy();
   }
@@ -174,12 +182,6 @@ export class Http1Downstream implements Downstream, LateHead {
     if (this.context.isDraining) res.shouldKeepAlive = false;
     // HTTP/1.1 connections stay open without a word; Node would say it each time.
     if (res.shouldKeepAlive && this.req.httpVersionMinor === 1) res.removeHeader('connection');
-  }
-
-  private closed(): void {
-    if (this.isEnded) return;
-    this.finish();
-    this.exchange.onClientAbort();
   }
 
   private finish(): void {
