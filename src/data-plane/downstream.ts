@@ -31,12 +31,12 @@ export interface Downstream {
    * @returns false when no more is wanted until the exchange's `onDownstreamDrain`.
    */
   write(chunk: Uint8Array): boolean;
-  /** The response is complete. */
-  end(): void;
+  /** The response is complete. @param trailers as in UpstreamHandler.onEnd; '' unless the client accepts them. */
+  end(trailers: string): void;
   /** The proxy's own answer, when nothing has been sent yet. */
   answer(code: ExchangeErrorCode, details: AnswerDetails): void;
-  /** Breaks the connection off: the client must not take what it has for the whole. */
-  destroy(): void;
+  /** Breaks the response off, for what `code` says: the client must not take what it has for the whole. */
+  destroy(code: ExchangeErrorCode): void;
   /** Holds the request body back, and lets it flow again. */
   pauseRequest(): void;
   resumeRequest(): void;

@@ -75,6 +75,7 @@ export class Exchange
   target = '';
   headerBlock = '';
   bodyLength: number = BODY_NONE;
+  acceptsTrailers = false;
   mayQueue = true;
   // Timer wheel.
   wheelBucket = -1;
@@ -137,6 +138,7 @@ export class Exchange
     this.call = null;
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
+    this.acceptsTrailers = reader.acceptsTrailers;
     this.mayQueue = true;
     this.body.start(reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0);
     context.adoptIfStale();
@@ -220,6 +222,11 @@ export class Exchange
   /** A piece of the request body. Copied where it is kept. */
   onRequestBody(chunk: Uint8Array, isLast: boolean): void {
     if (this.isActive) this.body.receive(chunk, isLast);
+  }
+
+  /** Trailers of the request, checked; comes before the last piece of its body. */
+  onRequestTrailers(block: string): void {
+    if (this.isActive) this.body.receiveTrailers(block);
   }
 
   /** The client can take more of the response. */
@@ -349,11 +356,11 @@ export class Exchange
     return this.downstream.write(chunk);
   }
 
-  onEnd(): void {
+  onEnd(trailers: string): void {
     this.current.recordEnd();
     this.call = null;
     this.body.release();
-    this.downstream.end();
+    this.downstream.end(this.acceptsTrailers ? trailers : '');
     this.settle();
   }
 
@@ -434,7 +441,7 @@ export class Exchange
   private breakOff(code: UpstreamErrorCode): void {
     this.verdict.fail();
     this.context.counters.addError(errorIndexOf(code));
-    this.downstream.destroy();
+    this.downstream.destroy(code);
     this.settle();
   }
 

@@ -79,8 +79,8 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
     return this.current.write(chunk);
   }
 
-  endBody(): void {
-    this.current.endBody();
+  endBody(trailers: string): void {
+    this.current.endBody(trailers);
   }
 
   resume(): void {
@@ -115,8 +115,8 @@ export class HedgedCall implements UpstreamCall, UpstreamHandler, Delayed {
     return this.owner.onBody(chunk);
   }
 
-  onEnd(): void {
-    this.owner.onEnd();
+  onEnd(trailers: string): void {
+    this.owner.onEnd(trailers);
   }
 
   onDrain(): void {
@@ -182,6 +182,7 @@ class SecondCall implements UpstreamHandler, UpstreamRequest {
   readonly target: string;
   readonly headerBlock: string;
   readonly bodyLength: number;
+  readonly acceptsTrailers: boolean;
   /** It is late already: it does not stand behind others. */
   readonly mayQueue = false;
   private readonly hedged: HedgedCall;
@@ -195,6 +196,7 @@ class SecondCall implements UpstreamHandler, UpstreamRequest {
     this.target = owner.target;
     this.headerBlock = owner.headerBlock;
     this.bodyLength = owner.bodyLength;
+    this.acceptsTrailers = owner.acceptsTrailers;
     this.call = place.connections.dispatch(this, this);
   }
 
@@ -210,8 +212,8 @@ class SecondCall implements UpstreamHandler, UpstreamRequest {
     return this.owner.onBody(chunk);
   }
 
-  onEnd(): void {
-    this.owner.onEnd();
+  onEnd(trailers: string): void {
+    this.owner.onEnd(trailers);
   }
 
   onDrain(): void {

@@ -43,8 +43,21 @@ export function answerText(code: ExchangeErrorCode, status: number): string {
   return `${status} ${EXCHANGE_ERRORS[code].message}\n`;
 }
 
+/** Whether a request's content type is gRPC's own: `application/grpc`, perhaps with a message format behind `+`. */
+export function isGrpcType(contentType: string): boolean {
+  return /^application\/grpc(?:$|[+; ])/i.test(contentType);
+}
+
+/** The fields by which a gRPC client is told of an error, in trailers or in a head without a body. */
+export function grpcFields(code: ExchangeErrorCode): Record<string, string> {
+  return {
+    'grpc-status': String(grpcStatusOf(code)),
+    'grpc-message': `millrace: ${EXCHANGE_ERRORS[code].message}`,
+  };
+}
+
 /** The gRPC status that says the same as an error's HTTP status. */
-export function grpcStatusOf(code: ExchangeErrorCode): number {
+function grpcStatusOf(code: ExchangeErrorCode): number {
   // Nothing was asked of the endpoint yet: a client may try again, which DEADLINE_EXCEEDED would not tell it.
   if (code === 'connect-timeout') return GRPC_UNAVAILABLE;
   return GRPC_STATUSES[EXCHANGE_ERRORS[code].status] ?? GRPC_UNAVAILABLE;

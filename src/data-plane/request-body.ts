@@ -12,6 +12,8 @@ export class RequestBody {
   private call: UpstreamCall | null = null;
   /** All of it has come from the client. */
   private isReceived = true;
+  /** As trailerBlock() makes them. */
+  private trailers = '';
   private isEndPassed = true;
   private isUpstreamFull = false;
   private isClientPaused = false;
@@ -24,6 +26,7 @@ export class RequestBody {
   start(hasBody: boolean): void {
     this.call = null;
     this.isReceived = !hasBody;
+    this.trailers = '';
     this.isEndPassed = !hasBody;
     this.isUpstreamFull = false;
     this.isClientPaused = false;
@@ -32,6 +35,11 @@ export class RequestBody {
   /** True while all that was passed on can be passed on again. */
   get isRepeatable(): boolean {
     return this.replay.isWhole;
+  }
+
+  /** What follows the body; before its last piece. */
+  receiveTrailers(block: string): void {
+    this.trailers = block;
   }
 
   /** A piece has come from the client; valid only during the call. */
@@ -98,7 +106,7 @@ export class RequestBody {
   private passEnd(): void {
     if (this.isEndPassed || !this.isReceived || this.call === null || !this.held.isEmpty) return;
     this.isEndPassed = true;
-    this.call.endBody();
+    this.call.endBody(this.trailers);
   }
 
   private pauseClient(): void {

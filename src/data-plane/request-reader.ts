@@ -63,6 +63,8 @@ export class RequestReader {
   forwardedHost = '';
   forwarded = '';
   headerCount = 0;
+  /** The client said `TE: trailers`. */
+  acceptsTrailers = false;
   /** The client asks for the connection to be closed, in words that uWS may not know. */
   isLastAsked = false;
   /** Textual address of the client, as trusted proxies tell it; set by the listener after read(). */
@@ -101,6 +103,8 @@ export class RequestReader {
     this.method = request.method;
     const { rawHeaders, version } = request;
     const isHttp2 = version === HTTP_2;
+    // HTTP/2 has a frame for them, and every client reads it.
+    this.acceptsTrailers = isHttp2;
     let cookie = '';
     for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
       const name = rawHeaders[index]!.toLowerCase();
@@ -162,6 +166,7 @@ export class RequestReader {
     this.forwardedHost = '';
     this.forwarded = '';
     this.headerCount = 0;
+    this.acceptsTrailers = false;
     this.isLastAsked = false;
     this.hostCount = 0;
     this.contentLength = '';
@@ -214,7 +219,10 @@ export class RequestReader {
     this.headerCount++;
     switch (name.length) {
       case 2:
-        if (name === 'te') return;
+        if (name === 'te') {
+          if (/\btrailers\b/i.test(value)) this.acceptsTrailers = true;
+          return;
+        }
         break;
       case 4:
         if (name === 'host') {

@@ -269,6 +269,7 @@ class UwsDownstream implements Downstream, LateHead {
     return this.isAccepted;
   }
 
+  /** Trailers are dropped: uWebSockets.js cannot send any. */
   end(): void {
     if (this.res === null) return;
     if (this.isEnded) return this.finish();

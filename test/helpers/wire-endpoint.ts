@@ -97,6 +97,7 @@ export class EngineUnderTest {
       target,
       headerBlock: 'Host: test\r\n',
       bodyLength: BODY_NONE,
+      acceptsTrailers: false,
       mayQueue: true,
       ...options,
     };

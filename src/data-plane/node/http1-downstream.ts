@@ -6,6 +6,7 @@ import { Exchange } from '../exchange.ts';
 import type { LateHead } from '../late-heads.ts';
 import { answerHeaders, answerText, reasonOf, statusOf } from '../own-answer.ts';
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
+import { blockPairs, trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import type { Intake, Peer } from './intake.ts';
 
@@ -87,7 +88,10 @@ export class Http1Downstream implements Downstream, LateHead {
       else this.exchange.onRequestBody(chunk, false);
     });
     req.on('end', () => {
+      const trailers = trailerBlock(req.rawTrailers);
+      if (trailers === null) return this.exchange.refuse('bad-request');
       this.isRequestBodyOpen = false;
+      if (trailers !== '') this.exchange.onRequestTrailers(trailers);
       this.exchange.onRequestBody(EMPTY, true);
     });
   }
@@ -97,7 +101,7 @@ export class Http1Downstream implements Downstream, LateHead {
   begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
     this.status = head.status;
     this.reason = head.reason;
-    this.headers = headerPairs(headerBlock);
+    this.headers = blockPairs(headerBlock);
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers.push('Content-Length', String(length));
     this.context.heads.add(this);
@@ -109,8 +113,10 @@ export class Http1Downstream implements Downstream, LateHead {
     return this.res.write(Buffer.from(chunk));
   }
 
-  end(): void {
+  end(trailers: string): void {
     if (this.isEnded || !this.writeHead()) return;
+    // Node writes them behind a chunked body only.
+    if (trailers !== '') this.res.addTrailers(trailerList(trailers));
     this.res.end();
     this.finish();
   }
@@ -191,15 +197,11 @@ export class Http1Downstream implements Downstream, LateHead {
   }
 }
 
-/** `Name: value` lines as the flat list that Node takes. */
-function headerPairs(block: string): string[] {
-  const pairs: string[] = [];
-  if (block === '') return pairs;
-  for (const line of block.split('\r\n')) {
-    const colon = line.indexOf(':');
-    pairs.push(line.slice(0, colon), line.slice(colon + 2));
-  }
-  return pairs;
+function trailerList(block: string): [string, string][] {
+  const pairs = blockPairs(block);
+  return pairs.flatMap((name, index) =>
+    index % 2 === 0 ? [[name, pairs[index + 1]!] as [string, string]] : [],
+  );
 }
 
 /** How long a client may go on sending after it was refused. */

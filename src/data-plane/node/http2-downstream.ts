@@ -1,6 +1,6 @@
 // One HTTP/2 stream's client side, with its exchange. Made for one stream by http2-sessions.ts.
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
+import { type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
 import {
   type AnswerDetails,
   BODY_ABSENT,
@@ -10,8 +10,9 @@ import {
 } from '../downstream.ts';
 import { Exchange } from '../exchange.ts';
 import type { LateHead } from '../late-heads.ts';
-import { answerHeaders, answerText, grpcStatusOf, statusOf } from '../own-answer.ts';
+import { answerHeaders, answerText, grpcFields, isGrpcType, statusOf } from '../own-answer.ts';
 import { BODY_NONE, type Timed, type UpstreamHead } from '../upstream/engine.ts';
+import { trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import type { Intake, Peer } from './intake.ts';
 
@@ -39,6 +40,12 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
   private readonly stream: ServerHttp2Stream;
   private headers: OutgoingHttpHeaders = {};
   private bodyLength: number = BODY_UNSIZED;
+  private trailers = '';
+  private isOnlyHead = false;
+  /** The stream waits for trailers when its body has ended. */
+  private hasTrailers = false;
+  /** What broke a gRPC response off. */
+  private brokenBy: ExchangeErrorCode | null = null;
   private isGrpc = false;
   private isHeadWritten = false;
   private isEnded = false;
@@ -51,6 +58,7 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     this.exchange = new Exchange(context, this);
     stream.on('drain', () => this.exchange.onDownstreamDrain());
     stream.on('close', () => this.closed());
+    stream.on('wantTrailers', () => this.sendTrailers());
     // What it would say comes as the end of the stream, too.
     stream.on('error', () => undefined);
     context.beginRequest();
@@ -60,11 +68,12 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
   start(intake: Intake, peer: Peer, mustContinue: boolean): void {
     const { reader } = intake;
     const { bodyBytes, requestTimeoutMs } = intake.config.limits;
-    this.isGrpc = reader.headerValue('content-type').startsWith('application/grpc');
+    this.isGrpc = isGrpcType(reader.headerValue('content-type'));
     if (reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0) {
       this.isRequestBodyOpen = true;
       this.receiveBody(bodyBytes);
-      this.context.wheel.arm(this, requestTimeoutMs);
+      // A gRPC stream is open for as long as the call lasts: its deadline and the route's timeout end it.
+      if (!this.isGrpc) this.context.wheel.arm(this, requestTimeoutMs);
     }
     this.exchange.start(reader, intake.forwardingFor(peer));
     if (mustContinue && !this.isEnded && !this.isHeadWritten) {
@@ -92,6 +101,11 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
       if (bodyMax > 0 && this.requestBytes > bodyMax) this.exchange.refuse('body-limit');
       else this.exchange.onRequestBody(chunk, false);
     });
+    stream.on('trailers', (_fields: unknown, _flags: number, rawTrailers: string[]) => {
+      const trailers = trailerBlock(rawTrailers);
+      if (trailers === null) this.exchange.refuse('bad-request');
+      else this.exchange.onRequestTrailers(trailers);
+    });
     stream.on('end', () => {
       this.isRequestBodyOpen = false;
       this.context.wheel.disarm(this);
@@ -115,8 +129,12 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     return this.stream.write(Buffer.from(chunk));
   }
 
-  end(): void {
-    if (this.isEnded || !this.writeHead()) return;
+  end(trailers: string): void {
+    if (this.isEnded) return;
+    this.trailers = trailers;
+    // Nothing but a head: it ends the stream itself, as gRPC's "trailers only" wants it.
+    this.isOnlyHead = !this.isHeadWritten && trailers === '';
+    if (!this.writeHead()) return;
     this.stream.end();
     this.finish();
   }
@@ -124,7 +142,7 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
   answer(code: ExchangeErrorCode, details: AnswerDetails): void {
     if (this.isEnded) return;
     const { stream } = this;
-    if (this.isHeadWritten) return this.destroy();
+    if (this.isHeadWritten) return this.destroy(code);
     this.isHeadWritten = true;
     if (stream.destroyed || stream.closed) return this.finish();
     const headers: OutgoingHttpHeaders = Object.fromEntries(answerHeaders(code, details));
@@ -132,8 +150,7 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
       // Trailers-only: a gRPC client reads nothing of an HTTP error but its status.
       headers[':status'] = 200;
       headers['content-type'] = 'application/grpc';
-      headers['grpc-status'] = String(grpcStatusOf(code));
-      headers['grpc-message'] = `millrace: ${EXCHANGE_ERRORS[code].message}`;
+      Object.assign(headers, grpcFields(code));
       stream.respond(headers, { endStream: true });
     } else {
       const status = statusOf(code, details);
@@ -147,8 +164,14 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     this.finish();
   }
 
-  destroy(): void {
+  destroy(code: ExchangeErrorCode): void {
     if (this.isEnded) return;
+    if (this.isGrpc && this.hasTrailers && !this.stream.destroyed) {
+      // A status other than OK is how a gRPC response is broken off.
+      this.brokenBy = code;
+      this.stream.end();
+      return this.finish();
+    }
     this.finish();
     // With an error, so that Node resets the stream and does not end it.
     this.stream.destroy(new Error('broken off'));
@@ -175,7 +198,10 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     const { stream } = this;
     if (stream.destroyed || stream.closed) return false;
     try {
-      stream.respond(this.headers, { endStream: this.bodyLength === BODY_ABSENT });
+      const endStream = this.bodyLength === BODY_ABSENT || this.isOnlyHead;
+      // A body of known length ends without them: an empty frame is spared.
+      this.hasTrailers = !endStream && (this.bodyLength === BODY_UNSIZED || this.trailers !== '');
+      stream.respond(this.headers, { endStream, waitForTrailers: this.hasTrailers });
     } catch {
       // Node found a name or value that is not HTTP's, or two values where one may stand.
       this.context.counters.addError(errorIndexOf('bad-response'));
@@ -184,6 +210,18 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     }
     this.isHeadWritten = true;
     return true;
+  }
+
+  /** All of the body is with the session. */
+  private sendTrailers(): void {
+    const fields: OutgoingHttpHeaders =
+      this.brokenBy === null ? blockFields(this.trailers) : grpcFields(this.brokenBy);
+    try {
+      this.stream.sendTrailers(fields);
+    } catch {
+      // Node found a name or value that is not HTTP's.
+      this.stream.destroy(new Error('broken off'));
+    }
   }
 
   private closed(): void {
@@ -197,16 +235,26 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     this.context.wheel.disarm(this);
     this.context.endRequest();
     // The answer is whole before the request: the client need not send the rest. Source: RFC 9113 § 8.1.
-    // A turn later, when the head is with the session: a reset takes the place of what is not.
-    if (this.isRequestBodyOpen && !this.stream.destroyed) {
-      setImmediate(() => this.stream.close(constants.NGHTTP2_NO_ERROR));
-    }
+    // Not before all of it is with the session: a reset takes the place of what is not.
+    const { stream } = this;
+    if (!this.isRequestBodyOpen || stream.destroyed) return;
+    const giveUp = (): void => {
+      setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
+    };
+    if (stream.writableFinished) giveUp();
+    else stream.once('finish', giveUp);
   }
 }
 
 /** `Name: value` lines as Node's HTTP/2 takes them: lower case, repeats in a list. */
 function responseHeaders(status: number, block: string): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = { ':status': status };
+  const headers = blockFields(block);
+  headers[':status'] = status;
+  return headers;
+}
+
+function blockFields(block: string): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = {};
   if (block === '') return headers;
   for (const line of block.split('\r\n')) {
     const colon = line.indexOf(':');

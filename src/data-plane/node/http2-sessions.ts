@@ -8,6 +8,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
+import { isGrpcType } from '../own-answer.ts';
 import { HTTP_2 } from '../request-reader.ts';
 import { Http2Downstream } from './http2-downstream.ts';
 import type { Intake, Peer } from './intake.ts';
@@ -108,7 +109,7 @@ export class Http2Sessions {
       isOpen: (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0,
     });
     if (refusal !== '' || isConnect) {
-      const isGrpc = headers['content-type']?.startsWith('application/grpc') === true;
+      const isGrpc = isGrpcType(headers['content-type'] ?? '');
       downstream.answerUnread(refusal === '' ? 'bad-request' : refusal, isGrpc);
       return;
     }

@@ -36,6 +36,8 @@ export interface UpstreamRequest {
   readonly headerBlock: string;
   /** BODY_NONE, BODY_CHUNKED or the length in bytes. Only BODY_CHUNKED and lengths above 0 have a body to be ended. */
   readonly bodyLength: number;
+  /** The client can take trailers: it said `TE: trailers`, on a protocol that has them. */
+  readonly acceptsTrailers: boolean;
   /** May wait for its answer behind other requests on one connection, where the operator wants pipelining. */
   readonly mayQueue: boolean;
 }
@@ -67,7 +69,8 @@ export interface UpstreamHandler {
    * @returns false to hold back the upstream until `resume()`. What was read already may still come.
    */
   onBody(chunk: Uint8Array): boolean;
-  onEnd(): void;
+  /** The response is complete. @param trailers as trailerBlock() makes them; '' = none. */
+  onEnd(trailers: string): void;
   onError(code: UpstreamErrorCode): void;
   /**
    * An end instead of onError, at most once for a request that may queue: nothing of a response has come, because
@@ -84,8 +87,11 @@ export interface UpstreamCall {
    * @returns false when the caller should wait for `onDrain`.
    */
   write(chunk: Uint8Array): boolean;
-  /** The request body is complete. Called for every request that has one (see `bodyLength`). */
-  endBody(): void;
+  /**
+   * The request body is complete. Called for every request that has one (see `bodyLength`).
+   * @param trailers as trailerBlock() makes them; '' = none. Dropped where a body of known length has no place for them.
+   */
+  endBody(trailers: string): void;
   /** Lets response bytes flow again after `onBody` returned false. */
   resume(): void;
   /** The exchange is over for the caller; the connection is closed unless it is in a known clean state. */

@@ -16,6 +16,7 @@ import {
   type UpstreamRequest,
 } from './engine.ts';
 import { headerBlockFromPairs } from './header-block.ts';
+import { trailerBlock } from './trailers.ts';
 
 /** undici's error codes by what they mean to an exchange; any other failure of a connection is a reset. */
 const ERROR_BY_CODE: Readonly<Record<string, UpstreamErrorCode>> = {
@@ -171,6 +172,7 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     return this.body.push(Buffer.from(chunk));
   }
 
+  /** Trailers are dropped: undici sends none. */
   endBody(): void {
     if (!this.isOver) this.body?.push(null);
   }
@@ -234,11 +236,15 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     }
   }
 
-  onResponseEnd(): void {
+  onResponseEnd(
+    _controller: unknown,
+    trailers: Readonly<Record<string, string | string[] | undefined>>,
+  ): void {
     if (this.isOver) return;
     this.isOver = true;
     this.body?.destroy();
-    this.handler.onEnd();
+    // undici has checked names and values as it does those of headers.
+    this.handler.onEnd(trailerBlock(pairsOf(trailers)) ?? '');
   }
 
   onResponseError(_controller: unknown, error: Error): void {
@@ -246,9 +252,15 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     this.isOver = true;
     this.body?.destroy();
     // A 304 may announce the length of what it does not send (RFC 9110 §8.6); undici takes that for a lie.
-    if (this.isNotModified && isLengthMismatch(error)) this.handler.onEnd();
+    if (this.isNotModified && isLengthMismatch(error)) this.handler.onEnd('');
     else this.handler.onError(errorCodeOf(error));
   }
+}
+
+function pairsOf(fields: Readonly<Record<string, string | string[] | undefined>>): string[] {
+  return Object.entries(fields).flatMap(([name, values]) =>
+    [values ?? []].flat().flatMap((value) => [name, value]),
+  );
 }
 
 function isLengthMismatch(error: Error & { code?: string }): boolean {

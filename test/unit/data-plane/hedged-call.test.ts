@@ -66,6 +66,7 @@ class Owner implements UpstreamRequest, UpstreamHandler, HedgePlaces {
   readonly headerBlock = '';
   readonly bodyLength = BODY_NONE;
   readonly mayQueue = true;
+  readonly acceptsTrailers = false;
   place: HedgePlace | null;
 
   constructor(place: HedgePlace | null) {
@@ -145,7 +146,7 @@ test('an answer in time: nothing is sent a second time', () => {
   wait(19);
   first.handler!.onHead(OK);
   wait(100);
-  first.handler!.onEnd();
+  first.handler!.onEnd('');
   assert.deepEqual(events, ['first asked', 'head 200', 'end']);
 });
 
@@ -173,7 +174,7 @@ test('the second answers first: it is the only one from then on', () => {
   second.handler!.onHead(OK);
   second.handler!.onBody(new Uint8Array(1));
   call.resume();
-  second.handler!.onEnd();
+  second.handler!.onEnd('');
   assert.deepEqual(events, [
     'first asked',
     'second asked',

@@ -58,6 +58,8 @@ export class ChunkedDecoder {
   /** Where the data of the last step lies: [dataStart, dataEnd). */
   dataStart: number;
   dataEnd: number;
+  /** Trailer lines as they came, each with its CRLF; '' = none. Known when isDone. */
+  trailerText: string;
   private state: State;
   private size: number;
   private sizeDigits: number;
@@ -68,6 +70,7 @@ export class ChunkedDecoder {
   constructor() {
     this.dataStart = 0;
     this.dataEnd = 0;
+    this.trailerText = '';
     this.state = State.DONE;
     this.size = 0;
     this.sizeDigits = 0;
@@ -78,6 +81,7 @@ export class ChunkedDecoder {
 
   start(): void {
     this.state = State.SIZE;
+    this.trailerText = '';
     this.size = 0;
     this.sizeDigits = 0;
     this.extensionBytes = 0;
@@ -174,10 +178,12 @@ export class ChunkedDecoder {
     return this.excessBytes <= EXCESS_BYTES_MAX;
   }
 
-  /** Trailers are dropped, but they must be header lines. */
+  /** Trailers must be header lines; what they say is not looked at here. */
   private takeTrailer(byte: number): boolean {
     this.trailerBytes += 1;
     if (this.trailerBytes > TRAILER_BYTES_MAX) return false;
+    const isEnd = this.state === State.TRAILER_START && byte === CR;
+    if (!isEnd) this.trailerText += String.fromCharCode(byte);
     switch (this.state) {
       case State.TRAILER_START:
         this.state = byte === CR ? State.END_LF : State.TRAILER_NAME;

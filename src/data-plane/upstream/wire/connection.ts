@@ -36,7 +36,7 @@ export interface ConnectionHost {
 /** A response of which more than this is to come is waited for by nobody else. */
 const LONG_BODY_BYTES = 65_536;
 
-const LAST_CHUNK = '0\r\n\r\n';
+const LAST_CHUNK = '0\r\n';
 const readBytes = readBuffer.buffer;
 const readOffset = readBuffer.byteOffset;
 
@@ -235,7 +235,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   }
 
   endBody(call: WireCall): void {
-    if (call.isBodyChunked) this.outgoing += LAST_CHUNK;
+    if (call.isBodyChunked) this.outgoing += LAST_CHUNK + call.trailerText + '\r\n';
     this.flush();
     if (!call.hasHead) this.host.wheel.arm(this, this.host.responseTimeoutMs);
   }
@@ -305,7 +305,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
 
   private complete(call: WireCall): void {
     const { host } = this;
-    const { head } = this.parser;
+    const { head, trailers } = this.parser;
     const { handler } = call;
     this.calls.shift();
     call.handler = null;
@@ -322,7 +322,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     if (!head.isPersistent || !isUploadDone || this.isRetiring) this.tearDown(null);
     else if (this.calls.first === null) host.onFree(this);
     else host.wheel.arm(this, host.responseTimeoutMs);
-    handler?.onEnd();
+    handler?.onEnd(trailers);
   }
 
   resume(call: WireCall): void {
@@ -338,7 +338,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     const { handler } = call;
     call.handler = null;
     this.tearDown(null);
-    handler?.onEnd();
+    handler?.onEnd('');
   }
 
   // ── the end ──

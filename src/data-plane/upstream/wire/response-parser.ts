@@ -4,6 +4,7 @@
 // What the whole read says is known before any of it is handed out: a response that is followed by bytes
 // nobody asked for is refused before its head is passed on, if both came in one read.
 import { CHUNKED_BAD, ChunkedDecoder } from './chunked-decoder.ts';
+import { trailerBlockOfText } from '../trailers.ts';
 import { HEAD_BAD, HEAD_BYTES_MAX, HEAD_INCOMPLETE, ResponseHead } from './response-head.ts';
 
 /** Interim responses before a final one. */
@@ -29,6 +30,8 @@ export class ResponseParser {
   pieceEnd: number;
   /** Found by the last `advance`: the response ends there. */
   isComplete: boolean;
+  /** Of a response that is complete, as trailerBlock() makes them. */
+  trailers: string;
   private framing: Framing;
   /** Body bytes still to come, by length. */
   private remaining: number;
@@ -46,6 +49,7 @@ export class ResponseParser {
     this.pieceStart = 0;
     this.pieceEnd = 0;
     this.isComplete = false;
+    this.trailers = '';
     this.framing = Framing.HEAD;
     this.remaining = 0;
     this.interimCount = 0;
@@ -80,6 +84,7 @@ export class ResponseParser {
   advance(bytes: Buffer, start: number, end: number): number {
     this.isHeadReady = false;
     this.isComplete = false;
+    this.trailers = '';
     this.pieceStart = 0;
     this.pieceEnd = 0;
     let position = start;
@@ -171,6 +176,11 @@ export class ResponseParser {
       this.pieceStart = this.chunked.dataStart;
       this.pieceEnd = this.chunked.dataEnd;
       this.isComplete = this.chunked.isDone;
+      if (this.isComplete && this.chunked.trailerText !== '') {
+        const trailers = trailerBlockOfText(this.chunked.trailerText);
+        if (trailers === null) return -1;
+        this.trailers = trailers;
+      }
       return position;
     }
     this.pieceStart = start;

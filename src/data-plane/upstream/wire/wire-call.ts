@@ -42,6 +42,8 @@ export class WireCall implements UpstreamCall {
   hasHead: boolean;
   /** All of the request's body was given to the engine. */
   isBodyEnded: boolean;
+  /** Trailer lines of the request, each with its CRLF. */
+  trailerText: string;
   /** The engine has sent it a second time and will not send it a third. */
   isRepeated: boolean;
   /** Body pieces, framed, from before a connection took the call. */
@@ -64,6 +66,7 @@ export class WireCall implements UpstreamCall {
     this.isSent = false;
     this.hasHead = false;
     this.isBodyEnded = !this.hasBody;
+    this.trailerText = '';
     this.isRepeated = false;
     this.earlyPieces = null;
   }
@@ -76,8 +79,9 @@ export class WireCall implements UpstreamCall {
     return false;
   }
 
-  endBody(): void {
+  endBody(trailers: string): void {
     if (this.handler === null || this.isBodyEnded) return;
+    if (trailers !== '') this.trailerText = trailers + '\r\n';
     this.isBodyEnded = true;
     this.carrier?.endBody(this);
   }

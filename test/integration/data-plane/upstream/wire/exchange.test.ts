@@ -56,11 +56,11 @@ test('writes the request as it should be read', LIMIT, async (t) => {
   const post = engine.send('/p', { method: 'POST', bodyLength: 5 });
   post.call.write(Buffer.from('he'));
   post.call.write(Buffer.from('llo'));
-  post.call.endBody();
+  post.call.endBody('');
   await post.response.over;
   const chunked = engine.send('/c', { method: 'PUT', bodyLength: BODY_CHUNKED });
   chunked.call.write(Buffer.from('0123456789abcdef'));
-  chunked.call.endBody();
+  chunked.call.endBody('');
   await chunked.response.over;
   await engine.get('/empty', { method: 'POST', bodyLength: 0 });
   assert.deepEqual(
@@ -162,7 +162,7 @@ test('a request with a body is not sent again, nor a safe one a third time', LIM
   await engine.get('/warm');
   const post = engine.send('/', { method: 'POST', bodyLength: 3 });
   post.call.write(Buffer.from('abc'));
-  post.call.endBody();
+  post.call.endBody('');
   assert.equal((await post.response.over).outcome, 'reset');
   assert.equal(upstream.requests.length, 2);
   await engine.get('/warm');
@@ -275,7 +275,7 @@ test('tells when the request body has room again', LIMIT, async (t) => {
       written += chunk.length;
     }
   }
-  call.endBody();
+  call.endBody('');
   await response.over;
   assert.equal(upstream.requests[0]!.body.length, total);
 });
@@ -300,7 +300,7 @@ test(
     assert.deepEqual([response.outcome, response.status], ['ok', 413]);
     assert.equal(engine.endpoint.connectionCount, 0);
     assert.equal(call.write(Buffer.from('more')), true);
-    call.endBody();
+    call.endBody('');
   },
 );
 

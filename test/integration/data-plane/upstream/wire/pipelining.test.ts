@@ -106,7 +106,7 @@ test('only safe requests without a body are queued', LIMIT, async (t) => {
   const first = engine.send('/held');
   const post = engine.send('/post', { method: 'POST', bodyLength: 2 });
   post.call.write(Buffer.from('ab'));
-  post.call.endBody();
+  post.call.endBody('');
   const options = engine.send('/options', { method: 'OPTIONS' });
   const last = engine.send('/after');
   await until(() => held.length === 1);

@@ -1,0 +1,83 @@
+// Trailers: the fields behind a body, from either side. They are passed on apart from the headers, and only those that
+// cannot change how the message before them was understood. Used by listeners and engines, on worker threads.
+
+/** Names and values as HTTP has them; values are latin1, one character a byte. */
+const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const FORBIDDEN = /[\x00-\x08\x0a-\x1f\x7f]/; // oxlint-disable-line no-control-regex -- these are what is looked for
+/** Fields in one trailer section. */
+const COUNT_MAX = 100;
+
+/**
+ * Never passed on behind a body: framing, routing, this hop, who asks, and what the body is.
+ * Source: RFC 9110 § 6.5.1, § 7.6.1.
+ */
+const DROPPED_TRAILERS: ReadonlySet<string> = new Set([
+  'authorization',
+  'cache-control',
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-range',
+  'content-type',
+  'cookie',
+  'expect',
+  'forwarded',
+  'host',
+  'keep-alive',
+  'max-forwards',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'set-cookie',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'www-authenticate',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-port',
+  'x-forwarded-proto',
+  'x-real-ip',
+]);
+
+/**
+ * @param pairs name, value, name, value …, text as latin1. Names that begin with a colon are passed over.
+ * @returns `name: value` lines joined by CRLF, '' for none; null when these are no header fields, or too many.
+ */
+export function trailerBlock(pairs: readonly string[]): string | null {
+  if (pairs.length > 2 * COUNT_MAX) return null;
+  let block = '';
+  for (let index = 0; index + 1 < pairs.length; index += 2) {
+    const name = pairs[index]!;
+    const value = pairs[index + 1]!;
+    if (name.charCodeAt(0) === 0x3a) continue;
+    if (!NAME.test(name) || FORBIDDEN.test(value)) return null;
+    if (DROPPED_TRAILERS.has(name.toLowerCase())) continue;
+    block += `${block === '' ? '' : '\r\n'}${name}: ${value}`;
+  }
+  return block;
+}
+
+/** As trailerBlock. @param text lines as they stand behind the last chunk, each with its CRLF. */
+export function trailerBlockOfText(text: string): string | null {
+  if (text === '') return '';
+  const pairs: string[] = [];
+  for (const line of text.split('\r\n')) {
+    if (line === '') continue;
+    const colon = line.indexOf(':');
+    pairs.push(line.slice(0, colon), line.slice(colon + 1).trim());
+  }
+  return trailerBlock(pairs);
+}
+
+/** `Name: value` lines joined by CRLF as a flat list of names and values. */
+export function blockPairs(block: string): string[] {
+  const pairs: string[] = [];
+  if (block === '') return pairs;
+  for (const line of block.split('\r\n')) {
+    const colon = line.indexOf(':');
+    pairs.push(line.slice(0, colon), line.slice(colon + 2));
+  }
+  return pairs;
+}

@@ -1,0 +1,126 @@
+// Trailers through a whole proxy, in both directions, to an HTTP/1 endpoint: which clients get them, and which fields
+// never pass.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { connect, type IncomingHttpHeaders } from 'node:http2';
+import { createServer as createSocketServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { within } from '../../helpers/deadline.ts';
+import { Proxy } from '../../helpers/proxy.ts';
+
+let backend: Server;
+let endpoint = '';
+const proxies: Record<string, Proxy> = {};
+
+before(async () => {
+  backend = createServer((request, response) => {
+    request.resume();
+    request.on('end', () => {
+      response.write('body');
+      response.addTrailers({ 'X-Sum': 'abc', 'X-Got': JSON.stringify(request.rawTrailers) });
+      response.end();
+    });
+  }).listen(0, '127.0.0.1');
+  await once(backend, 'listening');
+  endpoint = `127.0.0.1:${(backend.address() as AddressInfo).port}`;
+  for (const [name, engine, listener] of [
+    ['wire', 'wire', { engine: 'node', protocols: ['http/1.1', 'h2c'] }],
+    ['undici', 'undici', { engine: 'node', protocols: ['http/1.1', 'h2c'] }],
+    ['uws', 'wire', {}],
+  ] as const) {
+    proxies[name] = await Proxy.start(
+      { connection: { engine }, endpoints: [endpoint] },
+      { listeners: [{ name: 'web', address: '127.0.0.1:0', ...listener }] },
+    );
+  }
+});
+
+after(async () => {
+  for (const proxy of Object.values(proxies)) await proxy.stop();
+  backend.closeAllConnections();
+  backend.close();
+});
+
+const GET = 'GET / HTTP/1.1\r\nHost: a\r\n';
+/** The end of a chunked answer, with or without trailers. */
+const hasEnd = (text: string): boolean => /\r\n0\r\n(?:[^]*\r\n)?\r\n$/.test(text);
+
+describe('response trailers', () => {
+  test('reach an HTTP/1.1 client that says it takes them', async () => {
+    for (const name of ['wire', 'undici']) {
+      const text = await proxies[name]!.exchange(`${GET}TE: trailers\r\n\r\n`, hasEnd);
+      assert.match(text, /\r\nbody\r\n0\r\nx-sum: abc\r\nx-got: \[\]\r\n\r\n$/i, name);
+    }
+  });
+
+  test('are dropped for one that does not, and on uws', async () => {
+    for (const [name, headers] of [
+      ['wire', ''],
+      ['uws', 'TE: trailers\r\n'],
+    ] as const) {
+      const text = await proxies[name]!.exchange(`${GET}${headers}\r\n`, hasEnd);
+      assert.match(text, /\r\nbody\r\n0\r\n\r\n$/, name);
+    }
+  });
+
+  test('that would change what the message was never pass; what is no field breaks the response off', async () => {
+    const answer = (trailers: string): string =>
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n${trailers}\r\n`;
+    let trailers = '';
+    const raw = createSocketServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', () => socket.write(answer(trailers)));
+    }).listen(0, '127.0.0.1');
+    await once(raw, 'listening');
+    const proxy = await Proxy.start(
+      { endpoints: [`127.0.0.1:${(raw.address() as AddressInfo).port}`], retry: { attempts: 0 } },
+      { listeners: [{ name: 'web', address: '127.0.0.1:0', engine: 'node' }] },
+    );
+    trailers = 'Content-Length: 5\r\nX-Good: 1\r\nTransfer-Encoding: chunked\r\nHost: evil\r\n';
+    const good = await proxy.exchange(`${GET}TE: trailers\r\n\r\n`, hasEnd);
+    assert.match(good, /\r\n0\r\nX-Good: 1\r\n\r\n$/);
+    for (trailers of ['X Bad: 1\r\n', 'X-Bad\r\n', 'X-Bad: \u0001\r\n', ': 1\r\n']) {
+      const bad = await proxy.exchange(`${GET}TE: trailers\r\n\r\n`, (text) =>
+        text.includes('bad-response'),
+      );
+      assert.match(bad, /^HTTP\/1\.1 502/, JSON.stringify(trailers));
+    }
+    await proxy.stop();
+    raw.close();
+  });
+});
+
+describe('request trailers', () => {
+  const post =
+    'POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n' +
+    '5\r\nhello\r\n0\r\nX-Mine: 1\r\nHost: evil\r\n\r\n';
+
+  test('reach the endpoint, those that are allowed', async () => {
+    const text = await proxies['wire']!.exchange(post, hasEnd);
+    assert.match(text, /x-got: \["X-Mine","1"\]/i);
+  });
+
+  test('are dropped by undici, which sends none', async () => {
+    const text = await proxies['undici']!.exchange(post, hasEnd);
+    assert.match(text, /x-got: \[\]/i);
+  });
+});
+
+test('both ways over HTTP/2', async () => {
+  const session = connect(`http://127.0.0.1:${proxies['wire']!.port}`);
+  const stream = session.request({ ':method': 'POST' }, { waitForTrailers: true });
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'x-mine': '2', host: 'evil' }));
+  stream.end('hello');
+  stream.resume();
+  const received = once(stream, 'trailers') as Promise<[IncomingHttpHeaders]>;
+  const [trailers] = await within('the trailers', 5000, received);
+  assert.equal(trailers['x-sum'], 'abc');
+  assert.equal(trailers['x-got'], '["x-mine","2"]');
+  // A body that has none ends as well.
+  const plain = session.request({ ':path': '/' });
+  plain.resume();
+  await within('the end', 5000, once(plain, 'end'));
+  session.destroy();
+});
