@@ -9,8 +9,11 @@ const server = createServer((request, response) => {
     response.end('well');
     return;
   }
-  setTimeout(() => response.end(name), delayMs);
+  const asked = /^\/delay\/(\d+)/.exec(request.url ?? '')?.[1];
+  const waitMs = asked === undefined ? delayMs : Number(asked);
+  if (waitMs === 0) response.end(name);
+  else setTimeout(() => response.end(name), waitMs);
 });
-server.listen(0, '127.0.0.1', () => process.send!((server.address() as AddressInfo).port));
+server.listen(0, '127.0.0.1', () => process.send!([(server.address() as AddressInfo).port]));
 // Left alone, it must not stay.
 process.on('disconnect', () => process.exit());

@@ -6,12 +6,12 @@ import { SeededRandom } from '../../../../../src/random.ts';
 import type { CollectedResponse } from '../../../../helpers/collected-response.ts';
 import {
   type Answer,
-  chunkedResponse,
   type FaultConnection,
   FaultUpstream,
   okResponse,
   type ReceivedRequest,
 } from '../../../../helpers/fault-upstream.ts';
+import { bodyOf, misbehaviour, pause, serial } from '../../../../helpers/misbehaviour.ts';
 import { type EngineOptions, EngineUnderTest } from '../../../../helpers/wire-endpoint.ts';
 
 const LIMIT = { timeout: 20_000 };
@@ -258,7 +258,7 @@ test(
     const seed = 20_261_122;
     t.diagnostic(`seed ${seed}`);
     const random = new SeededRandom(seed);
-    const { engine, upstream } = await pair(t, serial(misbehaviour(random)), {
+    const { engine, upstream } = await pair(t, serial(misbehaviour(random, 0.02)), {
       perWorker: 6,
       pipelining: 16,
       responseMs: 300,
@@ -294,60 +294,6 @@ test(
     assert.ok((outcomes.get('ok') ?? 0) > 1000, 'hardly anything was answered');
   },
 );
-
-function bodyOf(target: string): string {
-  return `${target} `.repeat(1 + (target.length % 5));
-}
-
-type Behaviour = (connection: FaultConnection, request: ReceivedRequest) => Promise<void> | void;
-
-function misbehaviour(random: SeededRandom): Behaviour {
-  return async (connection, request) => {
-    const draw = random.next();
-    const at = random.next();
-    const response = identified(request, at < 0.5);
-    if (draw > 0.02) return connection.send(response);
-    if (draw > 0.015) {
-      await pause(60);
-      return connection.send(response);
-    }
-    if (draw > 0.01) return connection.drip(response);
-    // Whatever happens now, nothing else is answered on this connection.
-    connection.isDeaf = true;
-    if (draw > 0.0075) return connection.reset();
-    connection.send(response.slice(0, Math.floor(at * response.length)));
-    if (draw > 0.005) return connection.reset();
-    if (draw > 0.0025) return connection.endHalf();
-  };
-}
-
-function identified(request: ReceivedRequest, isChunked: boolean): string {
-  const body = bodyOf(request.target);
-  const headers = `X-Id: ${request.target}\r\n`;
-  const response = isChunked
-    ? chunkedResponse([body.slice(0, 4), body.slice(4)], headers)
-    : okResponse(body, headers);
-  return request.method === 'HEAD' ? response.slice(0, response.indexOf('\r\n\r\n') + 4) : response;
-}
-
-/** Answers each connection's requests one after the other, like a server with a thread a connection. */
-function serial(behave: Behaviour): Answer {
-  const ends = new WeakMap<FaultConnection, Promise<void>>();
-  return (connection, request) => {
-    const previous = ends.get(connection) ?? Promise.resolve();
-    ends.set(
-      connection,
-      previous.then(() => (connection.isDeaf ? undefined : behave(connection, request))),
-    );
-  };
-}
-
-/** A response that takes its time. */
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
-}
 
 async function keepAsking(engine: EngineUnderTest, isEnough: () => boolean): Promise<void> {
   while (!isEnough()) await engine.get('/background', { mayQueue: false });
