@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { loadCheckedConfig } from '../config/check-files.ts';
 import { Balancer } from '../control-plane/balancer.ts';
+import { StartTimeout } from '../control-plane/worker-life.ts';
 import { InputError } from '../errors.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { readVersion } from '../version.ts';
@@ -31,7 +32,7 @@ async function serve(file: string): Promise<void> {
   const balancer = await Balancer.start(config, {
     logger,
     readConfig: () => loadCheckedConfig(file, process.env),
-  });
+  }).catch((error: unknown) => giveUp(error, logger));
   reload = () => {
     balancer.reloadFromSource().catch((error: unknown) => reportRefusal(logger, error));
   };
@@ -65,6 +66,15 @@ function whenTold(logger: Logger): Promise<Error | null> {
       resolve(error);
     });
   });
+}
+
+// A thread that hangs keeps the process alive, and one that may hold a listener cannot be ended from here.
+function giveUp(error: unknown, logger: Logger): never {
+  if (error instanceof StartTimeout) {
+    logger.fatal({ reason: error.message }, 'cannot start; the process is killed');
+    process.kill(process.pid, 'SIGKILL');
+  }
+  throw error;
 }
 
 async function leave(balancer: Balancer, logger: Logger): Promise<void> {

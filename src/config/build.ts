@@ -160,6 +160,7 @@ function buildUpstream(parsed: ParsedUpstream, name: string, folder: string): Up
     healthCheck: {
       type: healthCheck.type,
       path: healthCheck.path,
+      service: healthCheck.service,
       expect: healthCheck.expect,
       intervalMs: healthCheck.interval,
       timeoutMs: healthCheck.timeout,

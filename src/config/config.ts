@@ -273,6 +273,8 @@ export interface UpstreamTlsConfig {
 export interface HealthCheckConfig {
   readonly type: 'http' | 'tcp' | 'grpc' | 'none';
   readonly path: string;
+  /** For grpc; '' = the whole server. At most 127 ASCII characters. */
+  readonly service: string;
   /** Inclusive status ranges. */
   readonly expect: readonly { readonly from: number; readonly to: number }[];
   readonly intervalMs: number;

@@ -26,6 +26,13 @@ export const healthCheck = section({
     '/health',
     'What an http probe asks for.',
   ),
+  service: option(
+    text('a gRPC service name such as shop.Cart (127 characters at most), or ""', (value) =>
+      /^[A-Za-z0-9_.-]{0,127}$/.test(value),
+    ),
+    '',
+    'The service a grpc probe asks for; empty = the server as a whole.',
+  ),
   expect: option(statusRanges(), '200-399', 'Statuses that pass an http probe.'),
   interval: option(duration('100ms', '24h'), '10s', 'Time between two probes of an endpoint.'),
   timeout: option(duration('1ms', '1h'), '2s', 'A probe without an answer by then has failed.'),

@@ -19,6 +19,8 @@ const RESTART_DELAY_MAX_MS = 5_000;
 const HEALTHY_AFTER_MS = 30_000;
 /** Heartbeats come every 250 ms; a loop that missed this many of them is not turning. */
 const STALLED_AFTER_MS = 3_000;
+/** Opening listeners takes a moment; a worker that is not ready by then hangs. */
+const START_DEADLINE_MS = 30_000;
 
 /** Runs the task on a thread. Settles when the worker has drained or failed. */
 export type RunTask = (start: WorkerStart, port: MessagePort) => Promise<void>;
@@ -41,6 +43,16 @@ export interface WorkerLifeOptions {
   /** What a worker started now has to know. */
   readonly structure: () => Structure;
   readonly runTask: RunTask;
+  /** How long a start may take; 30 s unless given. */
+  readonly startDeadlineMs?: number;
+}
+
+/** A worker was started and is not ready after a long time. Its thread still runs: nothing can end it. */
+export class StartTimeout extends Error {
+  constructor(worker: number, deadlineMs: number) {
+    super(`worker ${worker} is not ready after ${deadlineMs} ms`);
+    this.name = 'StartTimeout';
+  }
 }
 
 export class WorkerLife {
@@ -49,6 +61,8 @@ export class WorkerLife {
   private readonly options: WorkerLifeOptions;
   private port: MessagePort | null = null;
   private restartTimer: NodeJS.Timeout | null = null;
+  /** Runs while a start is under way. */
+  private deadline: NodeJS.Timeout | null = null;
   private restartDelayMs = RESTART_DELAY_MIN_MS;
   /** 0 until it is ready. */
   private readyAtMs = 0;
@@ -61,13 +75,15 @@ export class WorkerLife {
   /** Settles the start that is under way. */
   private starting: { resolve(): void; reject(error: Error): void } | null = null;
   private task: Promise<void> = Promise.resolve();
+  private readonly startDeadlineMs: number;
 
   constructor(options: WorkerLifeOptions) {
     this.options = options;
     this.worker = options.worker;
+    this.startDeadlineMs = options.startDeadlineMs ?? START_DEADLINE_MS;
   }
 
-  /** Starts it for the first time. @throws ListenFailure or the worker's own error; it is not tried again then. */
+  /** Starts it for the first time. @throws ListenFailure, StartTimeout or the worker's own error; it is not tried again then. */
   async start(): Promise<void> {
     const isReady = new Promise<void>((resolve, reject) => {
       this.starting = { resolve, reject };
@@ -85,6 +101,7 @@ export class WorkerLife {
   async drain(timeoutMs: number): Promise<number> {
     this.isStopping = true;
     this.cancelRestart();
+    this.cancelDeadline();
     this.send({ type: 'drain', timeoutMs });
     await this.task;
     return this.cutCount;
@@ -114,6 +131,7 @@ export class WorkerLife {
     setWorkerState(state, worker, WORKER_STATE_STARTING);
     this.port = port1;
     port1.on('message', (message: WorkerMessage) => this.receive(message));
+    this.deadline = setTimeout(() => this.startTimedOut(), this.startDeadlineMs);
     const start = { worker, buffers: state.buffers, structure: structure(), port: port2 };
     this.task = runTask(start, port2).then(
       () => this.ended(null),
@@ -124,6 +142,7 @@ export class WorkerLife {
   private receive(message: WorkerMessage): void {
     switch (message.type) {
       case 'ready':
+        this.cancelDeadline();
         this.readyAtMs = performance.now();
         this.hasServed = true;
         this.log('debug', { ports: message.ports }, 'worker is ready');
@@ -133,6 +152,7 @@ export class WorkerLife {
       case 'listen-failed':
         this.starting?.reject(new ListenFailure(message.listener, message.reason));
         this.starting = null;
+        this.cancelDeadline();
         this.logFailure({ listener: message.listener, reason: message.reason }, 'listen failed');
         break;
       case 'failed':
@@ -147,11 +167,26 @@ export class WorkerLife {
     }
   }
 
+  // A worker that hangs when it is started again is left to hang: a thread that may hold a listener cannot be ended.
+  private startTimedOut(): void {
+    this.deadline = null;
+    const timeout = new StartTimeout(this.worker, this.startDeadlineMs);
+    if (this.starting === null) this.log('error', { reason: timeout.message }, 'worker hangs');
+    this.starting?.reject(timeout);
+    this.starting = null;
+  }
+
+  private cancelDeadline(): void {
+    if (this.deadline !== null) clearTimeout(this.deadline);
+    this.deadline = null;
+  }
+
   // The task has ended, so the worker counts nothing any more and its part can be taken out of the totals.
   private ended(error: Error | null): void {
     const { state, worker } = this.options;
     const hasFailed = error !== null || !this.isStopping;
     setWorkerState(state, worker, hasFailed ? WORKER_STATE_FAILED : WORKER_STATE_STOPPED);
+    this.cancelDeadline();
     const freed = reclaimStripe(state, worker);
     nudgePending(state);
     this.closePort();

@@ -20,6 +20,7 @@ export function probeTarget(
     healthCheck: {
       type: 'http',
       path: '/health',
+      service: '',
       expect: [{ from: 200, to: 399 }],
       intervalMs: 100,
       timeoutMs: 1000,

@@ -1,13 +1,12 @@
-// The grpc probe: grpc.health.v1.Health/Check for the empty service, which stands for the whole server. SERVING is
-// well. A server that does not implement the health service answers UNIMPLEMENTED; it is there and speaks gRPC, so
+// The grpc probe: grpc.health.v1.Health/Check for one service, or for the empty name, which stands for the whole
+// server. SERVING is well; a service that the server does not know (NOT_FOUND) is not. A server that does not implement the health service answers UNIMPLEMENTED; it is there and speaks gRPC, so
 // that passes too. Source: grpc/doc/health-checking.md; nginx offers the same reading of UNIMPLEMENTED.
 import { requestHttp2 } from './http2.ts';
 import { type Probe, failed, passed } from './probe.ts';
 
-/** Uncompressed, length 0: a HealthCheckRequest whose service is ''. */
-const CHECK_REQUEST = Buffer.from([0, 0, 0, 0, 0]);
 const FRAME_HEAD_BYTES = 5;
 const GRPC_OK = '0';
+const GRPC_NOT_FOUND = '5';
 const GRPC_UNIMPLEMENTED = '12';
 const SERVING = 1;
 /** HealthCheckResponse.ServingStatus. */
@@ -23,13 +22,16 @@ export const probeGrpc: Probe = async (target) => {
       te: 'trailers',
       'grpc-timeout': `${target.healthCheck.timeoutMs}m`,
     },
-    CHECK_REQUEST,
+    checkRequest(target.healthCheck.service),
   );
   if (answer.kind === 'failure') return answer.result;
   if (answer.status !== 200) return failed(`status ${answer.status}, expected a gRPC answer`);
   // A server that sends no message puts the status into its only header block.
   const grpcStatus = answer.trailers['grpc-status'] ?? answer.headers['grpc-status'];
   if (grpcStatus === GRPC_UNIMPLEMENTED) return passed('health service not implemented');
+  const { service } = target.healthCheck;
+  if (grpcStatus === GRPC_NOT_FOUND && service !== '')
+    return failed(`service ${service} not known`);
   if (grpcStatus !== GRPC_OK) {
     return failed(`grpc-status ${grpcStatus === undefined ? 'missing' : String(grpcStatus)}`);
   }
@@ -38,6 +40,12 @@ export const probeGrpc: Probe = async (target) => {
   const name = STATUS_NAMES[status] ?? `status ${status}`;
   return status === SERVING ? passed(name) : failed(name);
 };
+
+/** A HealthCheckRequest, uncompressed; field 1 is the service and absent when empty. @param service at most 127 characters. */
+export function checkRequest(service: string): Buffer {
+  const message = service === '' ? [] : [0x0a, service.length, ...Buffer.from(service, 'latin1')];
+  return Buffer.from([0, 0, 0, 0, message.length, ...message]);
+}
 
 /**
  * Field 1 of the one message in a gRPC body.

@@ -267,7 +267,11 @@ test('http to an h2c or h2 upstream asks over HTTP/2', async (t) => {
 });
 
 /** A gRPC server whose health answer the test decides. `message` null: trailers only. */
-function grpcServer(reply: { status: string; message: readonly number[] | null }): Http2Server {
+function grpcServer(reply: {
+  status: string;
+  message: readonly number[] | null;
+  asked?: string;
+}): Http2Server {
   return createHttp2().on('stream', (stream, headers) => {
     const body: Buffer[] = [];
     stream.on('data', (chunk: Buffer) => body.push(chunk));
@@ -276,7 +280,7 @@ function grpcServer(reply: { status: string; message: readonly number[] | null }
       assert.equal(headers[':path'], '/grpc.health.v1.Health/Check');
       assert.equal(headers['content-type'], 'application/grpc');
       assert.equal(headers.te, 'trailers');
-      assert.equal(Buffer.concat(body).toString('hex'), '0000000000');
+      reply.asked = Buffer.concat(body).toString('hex');
       const head = { ':status': 200, 'content-type': 'application/grpc' };
       const { status, message } = reply;
       if (message === null) {
@@ -291,7 +295,7 @@ function grpcServer(reply: { status: string; message: readonly number[] | null }
 }
 
 test('grpc: SERVING and a server without the health service pass; all else fails', async (t) => {
-  const reply = { status: '0', message: [8, 1] as readonly number[] | null };
+  const reply = { status: '0', message: [8, 1] as readonly number[] | null, asked: '' };
   const address = await listen(t, grpcServer(reply));
   const target = probeTarget(address, { type: 'grpc' }, { protocol: 'h2c' });
   const ask = async (status: string, message: readonly number[] | null): Promise<string> => {
@@ -300,12 +304,18 @@ test('grpc: SERVING and a server without the health service pass; all else fails
     return `${hasPassed ? 'passed' : 'failed'}: ${reason}`;
   };
   assert.equal(await ask('0', [8, 1]), 'passed: SERVING');
+  assert.equal(reply.asked, '0000000000');
   assert.equal(await ask('0', [8, 2]), 'failed: NOT_SERVING');
   assert.equal(await ask('0', []), 'failed: UNKNOWN');
   assert.equal(await ask('12', null), 'passed: health service not implemented');
   assert.equal(await ask('5', null), 'failed: grpc-status 5');
   assert.equal(await ask('14', [8, 1]), 'failed: grpc-status 14');
   assert.equal(await ask('0', [8]), 'failed: the health answer cannot be read');
+  Object.assign(reply, { status: '5', message: null });
+  const named = { ...target.healthCheck, service: 'shop.Cart' };
+  const { reason } = await probeGrpc({ ...target, healthCheck: named });
+  assert.equal(reason, 'service shop.Cart not known');
+  assert.equal(reply.asked, '000000000b0a0973686f702e43617274');
 });
 
 test('grpc: an HTTP server that is no gRPC server fails', async (t) => {

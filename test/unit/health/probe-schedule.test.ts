@@ -6,6 +6,7 @@ import { SeededRandom } from '../../../src/random.ts';
 const config = {
   type: 'http',
   path: '/health',
+  service: '',
   expect: [{ from: 200, to: 399 }],
   intervalMs: 10_000,
   timeoutMs: 2000,

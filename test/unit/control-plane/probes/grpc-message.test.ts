@@ -1,10 +1,17 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { servingStatusOf } from '../../../../src/control-plane/probes/grpc.ts';
+import { checkRequest, servingStatusOf } from '../../../../src/control-plane/probes/grpc.ts';
 
 function message(...bytes: readonly number[]): Buffer {
   return Buffer.from([0, 0, 0, 0, bytes.length, ...bytes]);
 }
+
+test('asks for the whole server or for one service', () => {
+  assert.equal(checkRequest('').toString('hex'), '0000000000');
+  assert.equal(checkRequest('a.B').toString('hex'), '00000000050a03612e42');
+  const longest = checkRequest('s'.repeat(127));
+  assert.deepEqual([...longest.subarray(0, 7)], [0, 0, 0, 0, 129, 0x0a, 127]);
+});
 
 test('reads the status; an absent field is 0', () => {
   assert.equal(servingStatusOf(message(0x08, 0x01)), 1);
