@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Config, EndpointConfig } from './config/config.ts';
 import type { LimitTableBuffers } from './shared-state/limit-table.ts';
 import type { SharedStateBuffers } from './shared-state/layout.ts';
+import type { ListenerGateBuffers } from './shared-state/listener-gate.ts';
 
 /** What a worker must know beyond the shared tables to serve an epoch: everything that is not a number. */
 export interface Structure {
@@ -39,6 +40,8 @@ export interface WorkerStart {
   readonly worker: number;
   readonly buffers: SharedStateBuffers;
   readonly structure: Structure;
+  /** Counts of connections, by listener name. */
+  readonly gates: Readonly<Record<string, ListenerGateBuffers>>;
   readonly port: MessagePort;
 }
 

@@ -70,9 +70,14 @@ export interface ListenerConfig {
     /** 0 = unlimited. */
     readonly bodyBytes: number;
     readonly idleTimeoutMs: number;
+    readonly headerTimeoutMs: number;
     readonly requestTimeoutMs: number;
-    /** 0 = unlimited. */
+    /** Bytes a second; 0 = any. */
+    readonly minBodyRate: number;
+    /** Over all workers; 0 = unlimited. */
     readonly connections: number;
+    /** Over all workers; 0 = unlimited. */
+    readonly connectionsPerAddress: number;
   };
   readonly trustedProxies: readonly Cidr[];
   readonly proxyProtocol: boolean;

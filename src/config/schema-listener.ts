@@ -76,12 +76,31 @@ export const listener = section({
         '75s',
         'A connection without a request for this long is closed.',
       ),
+      headerTimeout: option(
+        duration('1s', '24h'),
+        '10s',
+        'From the connection, or the first byte of a later request, to the end of its headers; also for a TLS handshake.',
+      ),
       requestTimeout: option(
         duration('1s', '24h'),
         '60s',
         'From the first to the last byte of a request; beyond: 408.',
       ),
-      connections: option(integer(0), 0, 'Most connections at a time; 0 = unlimited.'),
+      minBodyRate: option(
+        size('0', '1GiB'),
+        0,
+        'Bytes a second that a request body must bring, over any 5 s; fewer: 408. 0 = any.',
+      ),
+      connections: option(
+        integer(0),
+        0,
+        'Most connections at a time, over all workers; 0 = unlimited.',
+      ),
+      connectionsPerAddress: option(
+        integer(0, 65_535),
+        0,
+        'Most connections at a time from one client address (IPv6: one /64), over all workers; 0 = unlimited.',
+      ),
     }),
     {},
     'What one client may take.',
@@ -109,7 +128,7 @@ export const listener = section({
   if (value.engine === 'uws' && needsNodeEngine(value)) {
     add(
       'engine',
-      'auto or node (uws serves http/1.1 on tcp, without PROXY protocol or client certificates, up to 100 headers)',
+      'auto or node (uws serves http/1.1 on tcp, without PROXY protocol, client certificates or connectionsPerAddress, up to 100 headers)',
     );
   }
 });
@@ -119,7 +138,7 @@ export function needsNodeEngine(value: {
   readonly protocols: readonly string[];
   readonly address: { readonly kind: string };
   readonly proxyProtocol: boolean;
-  readonly limits: { readonly headerCount: number };
+  readonly limits: { readonly headerCount: number; readonly connectionsPerAddress: number };
   readonly tls?: { readonly clientCa: string } | undefined;
 }): boolean {
   return (
@@ -127,6 +146,8 @@ export function needsNodeEngine(value: {
     value.address.kind === 'unix' ||
     value.proxyProtocol ||
     value.limits.headerCount > UWS_HEADER_COUNT ||
+    // Of a connection that closes between two requests it does not say which one it was.
+    value.limits.connectionsPerAddress > 0 ||
     // It asks for a certificate and serves those who have none.
     (value.tls !== undefined && value.tls.clientCa !== '')
   );

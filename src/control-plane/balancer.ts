@@ -18,6 +18,7 @@ import { UnknownNameError } from './faults.ts';
 import { LatencyKeeper } from './latency-keeper.ts';
 import { LimitWatch } from './limit-watch.ts';
 import { type BoundAddresses, listenProblem, probeListeners } from './listen-probe.ts';
+import { allocateGates } from './listener-gates.ts';
 import { type EndpointChange, LiveConfiguration } from './live-configuration.ts';
 import type { EvaluationReport } from './policy-evaluation.ts';
 import { type EvaluationOrder, PolicyEvaluations } from './policy-evaluations.ts';
@@ -66,10 +67,12 @@ export class Balancer implements Administered {
     this.options = options;
     const state = new SharedState(allocate({ workers: config.workers, ...config.capacity }));
     this.shared = state;
+    const gates = allocateGates(config);
     this.pool = new WorkerPool({
       state,
       logger,
       structure: () => this.live.structure,
+      gates,
       workerModule: options.workerModule ?? WORKER_MODULE,
     });
     this.circuits = new CircuitKeeper(state, logger);
@@ -92,7 +95,7 @@ export class Balancer implements Administered {
       broadcast: (message) => this.pool.broadcast(message),
     });
     const { live, pool, evaluator } = this;
-    this.reporter = new StateReporter({ state, live, pool, evaluator });
+    this.reporter = new StateReporter({ state, live, pool, gates, evaluator });
     this.evaluations = new PolicyEvaluations(
       { state, live, slowStarts: evaluator, random: new SeededRandom(Date.now()) },
       systemClock,

@@ -34,6 +34,7 @@ import {
   FLAG_PROBE_UP,
 } from '../shared-state/layout.ts';
 import { readLimitCounts } from '../shared-state/limit-table.ts';
+import { readGate } from '../shared-state/listener-gate.ts';
 import { concurrencyLimitOf } from '../shared-state/live-limits.ts';
 import type { SharedState } from '../shared-state/shared-state.ts';
 import {
@@ -57,6 +58,7 @@ import type { StructureEndpoint } from '../worker-messages.ts';
 import type { Evaluator, HealthReport } from './evaluator.ts';
 import type { LiveConfiguration } from './live-configuration.ts';
 import { partsOfIdentity } from './slot-directory.ts';
+import type { ListenerGates } from './listener-gates.ts';
 import type { WorkerPool } from './worker-pool.ts';
 
 const CIRCUITS = ['closed', 'open', 'half-open'] as const;
@@ -67,6 +69,7 @@ export interface StateSources {
   readonly state: SharedState;
   readonly live: LiveConfiguration;
   readonly pool: WorkerPool;
+  readonly gates: ListenerGates;
   readonly evaluator: Evaluator;
 }
 
@@ -79,7 +82,7 @@ export class StateReporter {
   }
 
   report(isDraining: boolean): StateReport {
-    const { live, pool, state } = this.sources;
+    const { live, pool, gates, state } = this.sources;
     const { slots } = live.directories;
     return {
       version: this.version,
@@ -89,6 +92,7 @@ export class StateReporter {
       listeners: live.current.listeners.map(({ name, address }) => ({
         name,
         address: address.text,
+        connections: readGate(gates[name]!),
       })),
       upstreams: Object.fromEntries(
         Object.keys(live.current.upstreams).map((name) => [name, this.reportUpstream(name)]),

@@ -9,6 +9,7 @@ import {
   WORKER_STATE_STARTING,
   WORKER_STATE_STOPPED,
 } from '../shared-state/layout.ts';
+import { reclaimGate } from '../shared-state/listener-gate.ts';
 import type { SharedState } from '../shared-state/shared-state.ts';
 import { readWorker, resetWorker, setWorkerState } from '../shared-state/worker-table.ts';
 import type { PrimaryMessage, Structure, WorkerMessage, WorkerStart } from '../worker-messages.ts';
@@ -42,6 +43,8 @@ export interface WorkerLifeOptions {
   readonly logger: Logger;
   /** What a worker started now has to know. */
   readonly structure: () => Structure;
+  /** Counts of connections, by listener name. */
+  readonly gates: WorkerStart['gates'];
   readonly runTask: RunTask;
   /** How long a start may take; 30 s unless given. */
   readonly startDeadlineMs?: number;
@@ -125,14 +128,14 @@ export class WorkerLife {
   }
 
   private run(): void {
-    const { worker, state, structure, runTask } = this.options;
+    const { worker, state, structure, gates, runTask } = this.options;
     const { port1, port2 } = new MessageChannel();
     resetWorker(state, worker);
     setWorkerState(state, worker, WORKER_STATE_STARTING);
     this.port = port1;
     port1.on('message', (message: WorkerMessage) => this.receive(message));
     this.deadline = setTimeout(() => this.startTimedOut(), this.startDeadlineMs);
-    const start = { worker, buffers: state.buffers, structure: structure(), port: port2 };
+    const start = { worker, buffers: state.buffers, structure: structure(), gates, port: port2 };
     this.task = runTask(start, port2).then(
       () => this.ended(null),
       (cause: unknown) => this.ended(cause instanceof Error ? cause : new Error(String(cause))),
@@ -189,6 +192,7 @@ export class WorkerLife {
     this.cancelDeadline();
     const freed = reclaimStripe(state, worker);
     nudgePending(state);
+    for (const gate of Object.values(this.options.gates)) reclaimGate(gate, worker);
     this.closePort();
     this.starting?.reject(error ?? new Error('the worker ended before it was ready'));
     this.starting = null;

@@ -3,19 +3,21 @@
 // Several workers share a port only where Node can (canSharePorts); elsewhere one worker has it.
 import { lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import {
+  createServer as createTlsServer,
+  type Server as TlsServer,
+  type TLSSocket,
+} from 'node:tls';
 import type { ListenerConfig, ListenerTlsConfig } from '../config/config.ts';
+import type { ConnectionGate } from './connection-gate.ts';
 import type { Listener, WorkerLog } from './listener.ts';
 import { Http1Connections } from './node/http1-connections.ts';
 import { Http2Sessions } from './node/http2-sessions.ts';
-import { Intake, peerOf } from './node/intake.ts';
+import { Intake, type Peer, peerOf } from './node/intake.ts';
 import { sniffHttp2 } from './node/sniff.ts';
 import { SecureContexts } from './node/secure-contexts.ts';
 import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
 import type { WorkerContext } from './worker-context.ts';
-
-/** A TLS handshake that takes longer is given up. */
-const HANDSHAKE_TIMEOUT_MS_MAX = 10_000;
 
 /** Whether Node can open one port in several threads (`reusePort`): from 22.12. */
 export function canSharePorts(nodeVersion: string = process.versions.node): boolean {
@@ -26,6 +28,8 @@ export function canSharePorts(nodeVersion: string = process.versions.node): bool
 export class NodeListener implements Listener {
   readonly config: ListenerConfig;
   private readonly front: Server;
+  private readonly secure: TlsServer | null;
+  private readonly gate: ConnectionGate;
   private readonly sockets: Set<Socket> = new Set();
   private readonly http1: Http1Connections | null;
   private readonly http2: Http2Sessions | null;
@@ -37,14 +41,14 @@ export class NodeListener implements Listener {
   constructor(config: ListenerConfig, context: WorkerContext, log: WorkerLog) {
     this.config = config;
     this.log = log;
-    const { protocols, limits, tls } = config;
+    const { protocols, tls } = config;
     const intake = new Intake(config, context);
+    this.gate = context.openGate(config);
     this.http1 = protocols.includes('http/1.1') ? new Http1Connections(intake) : null;
     const speaksHttp2 = protocols.includes('h2') || protocols.includes('h2c');
     this.http2 = speaksHttp2 ? new Http2Sessions(intake) : null;
-    this.front = tls === null ? this.plainFront() : this.secureFront(tls);
-    this.front.on('connection', (socket: Socket) => this.track(socket));
-    if (limits.connections > 0) this.front.maxConnections = limits.connections;
+    this.secure = tls === null ? null : this.secureServer(tls);
+    this.front = createServer({ noDelay: true }, (socket) => this.arrive(socket));
   }
 
   listen(): Promise<number> {
@@ -72,40 +76,59 @@ export class NodeListener implements Listener {
 
   close(): void {
     this.stopAccepting();
+    this.gate.retire();
     this.http1?.close();
     for (const socket of this.sockets) socket.destroy();
     this.sockets.clear();
   }
 
-  private track(socket: Socket): void {
+  /** A connection was accepted; nothing of it has been read. */
+  private arrive(socket: Socket): void {
+    if (!this.gate.enter()) {
+      socket.destroy();
+      return;
+    }
     this.sockets.add(socket);
-    socket.on('close', () => this.sockets.delete(socket));
+    socket.on('close', () => {
+      this.sockets.delete(socket);
+      this.gate.leave();
+    });
     // It is followed by the end of the connection, which is what counts.
     socket.on('error', () => undefined);
+    this.admit(socket, peerOf(socket));
   }
 
-  private plainFront(): Server {
-    return createServer({ noDelay: true }, (socket) => {
-      const { http1, http2 } = this;
-      const peer = peerOf(socket);
-      if (http2 === null) return http1!.take(socket, peer);
-      if (http1 === null) return http2.take(socket, peer);
-      sniffHttp2(socket, this.config.limits.requestTimeoutMs, (isHttp2) => {
-        if (isHttp2) http2.take(socket, peer);
-        else http1.take(socket, peer);
-      });
+  /** Who connects is known. */
+  private admit(socket: Socket, peer: Peer): void {
+    const leave = this.gate.enterFrom(peer.client);
+    if (leave === null) {
+      socket.destroy();
+      return;
+    }
+    socket.on('close', leave);
+    if (this.secure === null) this.serve(socket, peer);
+    else this.secure.emit('connection', socket);
+  }
+
+  private serve(socket: Socket, peer: Peer): void {
+    const { http1, http2 } = this;
+    if (http2 === null) return http1!.take(socket, peer);
+    if (http1 === null) return http2.take(socket, peer);
+    sniffHttp2(socket, this.config.limits.headerTimeoutMs, (isHttp2) => {
+      if (isHttp2) http2.take(socket, peer);
+      else http1.take(socket, peer);
     });
   }
 
-  private secureFront(tls: ListenerTlsConfig): Server {
+  /** Never listens: connections are handed to it. */
+  private secureServer(tls: ListenerTlsConfig): TlsServer {
     const contexts = new SecureContexts(tls);
     const server = createTlsServer({
       ...contexts.serverOptions,
       SNICallback: contexts.choose,
       requestCert: tls.clientCa !== '',
       rejectUnauthorized: tls.clientCa !== '',
-      noDelay: true,
-      handshakeTimeout: Math.min(this.config.limits.requestTimeoutMs, HANDSHAKE_TIMEOUT_MS_MAX),
+      handshakeTimeout: this.config.limits.headerTimeoutMs,
       // In our order: HTTP/2 for those who have it.
       ALPNProtocols: [
         ...(this.http2 === null ? [] : ['h2']),

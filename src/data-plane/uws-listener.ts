@@ -13,6 +13,8 @@ import {
 } from 'uWebSockets.js';
 import type { ListenerConfig } from '../config/config.ts';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
+import { BodyArrival } from './body-arrival.ts';
+import type { ConnectionGate } from './connection-gate.ts';
 import {
   BODY_ABSENT,
   BODY_UNSIZED,
@@ -50,6 +52,9 @@ export class UwsListener implements Listener {
   private readonly reader: RequestReader = new RequestReader();
   private readonly forwarding: Forwarding;
   private readonly pool: UwsDownstream[] = [];
+  private readonly gate: ConnectionGate;
+  /** The connection that is being closed has no place to give back. */
+  private isRefusing = false;
   private listenSocket: us_listen_socket | null = null;
 
   /** @throws Error when a certificate cannot be used. */
@@ -58,6 +63,7 @@ export class UwsListener implements Listener {
     this.context = context;
     this.log = log;
     this.forwarding = new Forwarding(config.trustedProxies, config.tls === null ? 'http' : 'https');
+    this.gate = context.openGate(config);
     this.app = this.openApp();
     this.watch =
       config.tls === null ? null : new CertificateWatch(config.tls, () => this.renewCertificates());
@@ -87,6 +93,7 @@ export class UwsListener implements Listener {
 
   close(): void {
     this.stopAccepting();
+    this.gate.retire();
     this.app.close();
     for (const app of this.formerApps) app.close();
   }
@@ -94,7 +101,19 @@ export class UwsListener implements Listener {
   private openApp(): TemplatedApp {
     const handler = (res: HttpResponse, req: HttpRequest): void => this.accept(res, req);
     const { tls } = this.config;
-    return tls === null ? App().any('/*', handler) : openSecureApp(tls, handler);
+    const app = tls === null ? App().any('/*', handler) : openSecureApp(tls, handler);
+    return app.filter((res, count) => this.countConnection(res, count));
+  }
+
+  /** A connection was accepted (1) or has closed (-1). */
+  private countConnection(res: HttpResponse, count: number): void {
+    if (count < 0) {
+      if (!this.isRefusing) this.gate.leave();
+    } else if (!this.gate.enter()) {
+      this.isRefusing = true;
+      res.close();
+      this.isRefusing = false;
+    }
   }
 
   private listenWith(
@@ -141,7 +160,7 @@ export class UwsListener implements Listener {
     const client = addressText(bytes);
     this.reader.clientAddress = this.forwarding.clientOf(this.reader.forwardedFor, bytes, client);
     const forwarding = this.forwarding.block(this.reader, bytes, client, this.reader.host);
-    downstream.start(this.reader, forwarding, bodyMax, this.pool);
+    downstream.start(this.reader, forwarding, this.config.limits, this.pool);
   }
 }
 
@@ -173,6 +192,8 @@ class UwsDownstream implements Downstream, LateHead {
   /** Nothing more is read from the connection. */
   private isSealed = false;
   private requestBytes = 0;
+  /** Watches a request body that did not come with its head. */
+  private arrival: BodyArrival | null = null;
   private pool: UwsDownstream[] | null = null;
   private errorCode: ExchangeErrorCode = 'internal';
   private answerDetails: AnswerDetails = NO_DETAILS;
@@ -196,6 +217,7 @@ class UwsDownstream implements Downstream, LateHead {
     this.isEnded = false;
     this.rest = null;
     this.requestBytes = 0;
+    this.arrival = null;
     this.isRequestBodyOpen = false;
     this.isClosing = false;
     this.isCloseSaid = false;
@@ -205,7 +227,12 @@ class UwsDownstream implements Downstream, LateHead {
     this.context.beginRequest();
   }
 
-  start(reader: RequestReader, forwarding: string, bodyMax: number, pool: UwsDownstream[]): void {
+  start(
+    reader: RequestReader,
+    forwarding: string,
+    limits: ListenerConfig['limits'],
+    pool: UwsDownstream[],
+  ): void {
     this.isHeadRequest = reader.method === 'HEAD';
     // uWS reads chunks leniently (it skips two bytes for any line end, takes an empty size for zero) and does not
     // show them: what comes after such a body may be part of it.
@@ -215,7 +242,7 @@ class UwsDownstream implements Downstream, LateHead {
       this.pool = pool;
     } else {
       this.isRequestBodyOpen = true;
-      this.receiveBody(bodyMax);
+      this.receiveBody(limits);
     }
     this.exchange.start(reader, forwarding);
   }
@@ -228,7 +255,9 @@ class UwsDownstream implements Downstream, LateHead {
     this.answer(code, NO_DETAILS);
   }
 
-  private receiveBody(bodyMax: number): void {
+  private receiveBody(limits: ListenerConfig['limits']): void {
+    const bodyMax = limits.bodyBytes;
+    const onLate = (): void => this.exchange.refuse('request-timeout');
     this.res!.onData((data, isLast) => {
       this.requestBytes += data.byteLength;
       if (isLast) {
@@ -238,6 +267,12 @@ class UwsDownstream implements Downstream, LateHead {
       if (bodyMax > 0 && this.requestBytes > bodyMax) {
         this.exchange.refuse('body-limit');
         return;
+      }
+      // uWS calls at once with what came with the head, were it nothing.
+      if (isLast || this.res === null) this.arrival?.stop();
+      else {
+        this.arrival ??= new BodyArrival(this.context.wheel, limits, onLate);
+        this.arrival.received(data.byteLength);
       }
       this.exchange.onRequestBody(new Uint8Array(data), isLast);
     });
@@ -303,10 +338,12 @@ class UwsDownstream implements Downstream, LateHead {
   }
 
   pauseRequest(): void {
+    this.arrival?.hold();
     if (!this.isEnded) this.res?.pause();
   }
 
   resumeRequest(): void {
+    this.arrival?.release();
     if (!this.isEnded && !this.isSealed) this.res?.resume();
   }
 
@@ -466,6 +503,7 @@ class UwsDownstream implements Downstream, LateHead {
 
   private detach(): void {
     if (this.res === null) return;
+    this.arrival?.stop();
     this.context.endRequest();
     this.isEnded = true;
     this.res = null;

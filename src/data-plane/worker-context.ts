@@ -1,7 +1,7 @@
 // All that one worker holds: its hands on the shared state, the adopted structure digested for requests, and its
 // connections. Created once a worker start; structures come and go, connections outlive them where they can.
 import { type Clock, systemClock } from '../clock.ts';
-import type { UpstreamConfig } from '../config/config.ts';
+import type { ListenerConfig, UpstreamConfig } from '../config/config.ts';
 import type { Random } from '../random.ts';
 import { pickEndpoint } from '../policies/index.ts';
 import { Accounting } from '../shared-state/accounting.ts';
@@ -18,6 +18,7 @@ import { addWorkerActive } from '../shared-state/worker-table.ts';
 import type { Structure, StructureEndpoint, WorkerStart } from '../worker-messages.ts';
 import { InFlight } from './in-flight.ts';
 import { Affinity } from './affinity.ts';
+import { ConnectionGate } from './connection-gate.ts';
 import { DelayLine } from './delay-line.ts';
 import { LateHeads } from './late-heads.ts';
 import { Route, Router } from './router.ts';
@@ -48,6 +49,7 @@ export class WorkerContext {
   /** Requests this worker is answering. */
   activeCount = 0;
   isDraining = false;
+  private readonly gates: WorkerStart['gates'];
   private readonly tables: UpstreamTable[] = [];
   private readonly epochs: EpochReader;
   private readonly engines: Engines;
@@ -66,6 +68,7 @@ export class WorkerContext {
     this.accounting = new Accounting(this.state, start.worker);
     this.counters = new Counters(this.state, start.worker);
     this.histograms = new HistogramRecorder(this.state, start.worker);
+    this.gates = start.gates;
     this.random = random;
     this.wheel = wheel;
     this.engines = engines;
@@ -89,6 +92,16 @@ export class WorkerContext {
     );
     this.doorbell = new Doorbell(this.state, start.worker, (bits) => this.hear(bits));
     this.doorbell.listen();
+  }
+
+  /** A listener's count of connections. Called once a listener. */
+  openGate({ name, limits }: ListenerConfig): ConnectionGate {
+    return new ConnectionGate(
+      this.gates[name]!,
+      this.worker,
+      limits.connections,
+      limits.connectionsPerAddress,
+    );
   }
 
   /** Another thread wants something looked at. @param bits BELL_*. */

@@ -157,7 +157,8 @@ export class Accounting {
   }
 }
 
-function increaseBelow(words: Int32Array, index: number, cap: number): boolean {
+/** Adds one unless the word is at the cap. @returns false then. */
+export function increaseBelow(words: Int32Array, index: number, cap: number): boolean {
   let seen = Atomics.load(words, index);
   for (let attempt = 0; attempt < RESERVE_ATTEMPTS_MAX; attempt++) {
     if (seen >= cap) return false;

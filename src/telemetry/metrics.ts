@@ -4,6 +4,7 @@ import { collectDefaultMetrics, type Gauge, Registry } from 'prom-client';
 import { bucketMiddle } from '../shared-state/histograms.ts';
 import type {
   EndpointReport,
+  ListenerReport,
   StateReport,
   UpstreamReport,
   WorkerReport,
@@ -60,6 +61,22 @@ const WORKERS: readonly Row<WorkerReport>[] = [
   ['starts_total', 'counter', 'Times it was started.', (worker) => worker.starts],
   ['heartbeats_total', 'counter', 'Turns of its heartbeat.', (worker) => worker.heartbeat],
   ['epoch', 'gauge', 'Epoch of the tables it reads.', (worker) => worker.epoch],
+];
+
+const LISTENERS: readonly Row<ListenerReport>[] = [
+  ['connections', 'gauge', "Clients' connections.", ({ connections }) => connections.open],
+  [
+    'connections_accepted_total',
+    'counter',
+    'Connections accepted.',
+    ({ connections }) => connections.accepted,
+  ],
+  [
+    'connections_refused_total',
+    'counter',
+    'Connections closed at once: over a limit.',
+    ({ connections }) => connections.refused,
+  ],
 ];
 
 const UPSTREAMS: readonly Row<UpstreamReport>[] = [
@@ -153,6 +170,11 @@ function familiesOf(source: MetricsSource): Family[] {
     gauge('draining', '1 while the process drains.', Number(report.isDraining)),
     ...rowsOf('worker', WORKERS, workers),
     errorsOf(report),
+    ...rowsOf(
+      'listener',
+      LISTENERS,
+      report.listeners.map((each) => [{ listener: each.name }, each]),
+    ),
     ...rowsOf(
       'upstream',
       UPSTREAMS,

@@ -8,7 +8,7 @@ export interface StateReport {
   readonly epoch: number;
   readonly uptimeSeconds: number;
   readonly isDraining: boolean;
-  readonly listeners: readonly { readonly name: string; readonly address: string }[];
+  readonly listeners: readonly ListenerReport[];
   readonly upstreams: Readonly<Record<string, UpstreamReport>>;
   readonly rateLimits: Readonly<Record<string, RateLimitReport>>;
   readonly workers: readonly WorkerReport[];
@@ -18,6 +18,18 @@ export interface StateReport {
     readonly address: string;
     readonly active: number;
   }[];
+}
+
+export interface ListenerReport {
+  readonly name: string;
+  readonly address: string;
+  /** Of clients, over all workers. */
+  readonly connections: {
+    readonly open: number;
+    readonly accepted: number;
+    /** Closed at once for `limits.connections` or `limits.connectionsPerAddress`. */
+    readonly refused: number;
+  };
 }
 
 /** Since the limit has its table: a limit that counts something else begins anew. */

@@ -37,12 +37,13 @@ export class Http1Connections {
   constructor(intake: Intake) {
     this.intake = intake;
     const { limits } = intake.config;
+    const headersTimeout = Math.min(limits.headerTimeoutMs, limits.requestTimeoutMs);
     this.server = createServer({
       maxHeaderSize: limits.headerBytes,
       keepAliveTimeout: limits.idleTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
-      headersTimeout: limits.requestTimeoutMs,
-      connectionsCheckingInterval: Math.min(limits.requestTimeoutMs / 4, CHECK_INTERVAL_MS_MAX),
+      headersTimeout,
+      connectionsCheckingInterval: Math.min(headersTimeout / 4, CHECK_INTERVAL_MS_MAX),
       // The reader asks for it, with the same answer as the other engine.
       requireHostHeader: false,
     });
@@ -54,6 +55,8 @@ export class Http1Connections {
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       this.failed(error, socket);
     });
+    this.server.timeout = limits.idleTimeoutMs;
+    this.server.on('timeout', (socket: Socket) => this.idled(socket));
     // Node starts its watch over slow requests when a server listens; this one is handed its sockets.
     this.server.emit('listening');
   }
@@ -118,6 +121,14 @@ export class Http1Connections {
           });
     if (refusal !== '') downstream.answerUnread(refusal);
     else downstream.start(intake, connection.peer, mustContinue);
+  }
+
+  /** Nothing moved on a connection for the idle timeout. A client that does not read its answer is not waited for. */
+  private idled(socket: Socket): void {
+    const current = this.connections.get(socket)?.current ?? null;
+    const isWaitingForUs = current !== null && socket.writableLength === 0;
+    if (isWaitingForUs) socket.setTimeout(this.intake.config.limits.idleTimeoutMs);
+    else socket.destroy();
   }
 
   /** What came is not HTTP, too long, or too slow. */

@@ -1,6 +1,8 @@
 // One HTTP/1 request's client side on node:http, with its exchange. Made for one request by http1-connections.ts.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ListenerConfig } from '../../config/config.ts';
 import { type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
+import { BodyArrival } from '../body-arrival.ts';
 import { type AnswerDetails, BODY_ABSENT, type Downstream, NO_DETAILS } from '../downstream.ts';
 import { Exchange } from '../exchange.ts';
 import type { LateHead } from '../late-heads.ts';
@@ -26,6 +28,7 @@ export class Http1Downstream implements Downstream, LateHead {
   private isEnded = false;
   private isRequestBodyOpen = false;
   private requestBytes = 0;
+  private arrival: BodyArrival | null = null;
 
   constructor(
     context: WorkerContext,
@@ -50,7 +53,7 @@ export class Http1Downstream implements Downstream, LateHead {
     const { reader } = intake;
     if (reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0) {
       this.isRequestBodyOpen = true;
-      this.receiveBody(intake.config.limits.bodyBytes);
+      this.receiveBody(intake.config.limits);
     }
     this.exchange.start(reader, intake.forwardingFor(peer));
     if (mustContinue && !this.isEnded) this.res.writeContinue();
@@ -80,10 +83,15 @@ export class Http1Downstream implements Downstream, LateHead {
     this.exchange.onClientAbort();
   }
 
-  private receiveBody(bodyMax: number): void {
+  private receiveBody(limits: ListenerConfig['limits']): void {
     const { req } = this;
+    const bodyMax = limits.bodyBytes;
+    this.arrival = new BodyArrival(this.context.wheel, limits, () => {
+      this.exchange.refuse('request-timeout');
+    });
     req.on('data', (chunk: Buffer) => {
       this.requestBytes += chunk.length;
+      this.arrival!.received(chunk.length);
       if (bodyMax > 0 && this.requestBytes > bodyMax) this.exchange.refuse('body-limit');
       else this.exchange.onRequestBody(chunk, false);
     });
@@ -91,6 +99,7 @@ export class Http1Downstream implements Downstream, LateHead {
       const trailers = trailerBlock(req.rawTrailers);
       if (trailers === null) return this.exchange.refuse('bad-request');
       this.isRequestBodyOpen = false;
+      this.arrival!.stop();
       if (trailers !== '') this.exchange.onRequestTrailers(trailers);
       this.exchange.onRequestBody(EMPTY, true);
     });
@@ -152,10 +161,12 @@ export class Http1Downstream implements Downstream, LateHead {
   }
 
   pauseRequest(): void {
+    this.arrival?.hold();
     if (!this.isEnded) this.req.pause();
   }
 
   resumeRequest(): void {
+    this.arrival?.release();
     this.req.resume();
   }
 
@@ -192,6 +203,7 @@ export class Http1Downstream implements Downstream, LateHead {
 
   private finish(): void {
     this.isEnded = true;
+    this.arrival?.stop();
     this.context.endRequest();
     this.onDone();
   }

@@ -1,6 +1,8 @@
 // One HTTP/2 stream's client side, with its exchange. Made for one stream by http2-sessions.ts.
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { ListenerConfig } from '../../config/config.ts';
 import { type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
+import { BodyArrival } from '../body-arrival.ts';
 import {
   type AnswerDetails,
   BODY_ABSENT,
@@ -11,7 +13,7 @@ import {
 import { Exchange } from '../exchange.ts';
 import type { LateHead } from '../late-heads.ts';
 import { answerHeaders, answerText, grpcFields, isGrpcType, statusOf } from '../own-answer.ts';
-import { BODY_NONE, type Timed, type UpstreamHead } from '../upstream/engine.ts';
+import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
 import { trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import type { Intake, Peer } from './intake.ts';
@@ -28,13 +30,7 @@ const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
-export class Http2Downstream implements Downstream, LateHead, Timed {
-  // Timer wheel: how long the request may take to arrive.
-  wheelBucket = -1;
-  wheelPrevious: Timed | null = null;
-  wheelNext: Timed | null = null;
-  wheelDeadlineMs = 0;
-
+export class Http2Downstream implements Downstream, LateHead {
   private readonly context: WorkerContext;
   private readonly exchange: Exchange;
   private readonly stream: ServerHttp2Stream;
@@ -51,6 +47,7 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
   private isEnded = false;
   private isRequestBodyOpen = false;
   private requestBytes = 0;
+  private arrival: BodyArrival | null = null;
 
   constructor(context: WorkerContext, stream: ServerHttp2Stream) {
     this.context = context;
@@ -67,13 +64,10 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
   /** Starts the exchange of the request that the intake has read. @param mustContinue the client waits for 100. */
   start(intake: Intake, peer: Peer, mustContinue: boolean): void {
     const { reader } = intake;
-    const { bodyBytes, requestTimeoutMs } = intake.config.limits;
     this.isGrpc = isGrpcType(reader.headerValue('content-type'));
     if (reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0) {
       this.isRequestBodyOpen = true;
-      this.receiveBody(bodyBytes);
-      // A gRPC stream is open for as long as the call lasts: its deadline and the route's timeout end it.
-      if (!this.isGrpc) this.context.wheel.arm(this, requestTimeoutMs);
+      this.receiveBody(intake.config.limits);
     }
     this.exchange.start(reader, intake.forwardingFor(peer));
     if (mustContinue && !this.isEnded && !this.isHeadWritten) {
@@ -89,15 +83,18 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     this.answer(code, NO_DETAILS);
   }
 
-  /** The request took too long to arrive. */
-  onTimeout(): void {
-    if (this.isRequestBodyOpen) this.exchange.refuse('request-timeout');
-  }
-
-  private receiveBody(bodyMax: number): void {
+  private receiveBody(limits: ListenerConfig['limits']): void {
     const { stream } = this;
+    const bodyMax = limits.bodyBytes;
+    // A gRPC stream is open for as long as the call lasts: its deadline and the route's timeout end it.
+    if (!this.isGrpc) {
+      this.arrival = new BodyArrival(this.context.wheel, limits, () => {
+        this.exchange.refuse('request-timeout');
+      });
+    }
     stream.on('data', (chunk: Buffer) => {
       this.requestBytes += chunk.length;
+      this.arrival?.received(chunk.length);
       if (bodyMax > 0 && this.requestBytes > bodyMax) this.exchange.refuse('body-limit');
       else this.exchange.onRequestBody(chunk, false);
     });
@@ -108,7 +105,7 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
     });
     stream.on('end', () => {
       this.isRequestBodyOpen = false;
-      this.context.wheel.disarm(this);
+      this.arrival?.stop();
       this.exchange.onRequestBody(EMPTY, true);
     });
   }
@@ -178,10 +175,12 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
   }
 
   pauseRequest(): void {
+    this.arrival?.hold();
     if (!this.isEnded) this.stream.pause();
   }
 
   resumeRequest(): void {
+    this.arrival?.release();
     if (!this.isEnded) this.stream.resume();
   }
 
@@ -232,7 +231,7 @@ export class Http2Downstream implements Downstream, LateHead, Timed {
 
   private finish(): void {
     this.isEnded = true;
-    this.context.wheel.disarm(this);
+    this.arrival?.stop();
     this.context.endRequest();
     // The answer is whole before the request: the client need not send the rest. Source: RFC 9113 § 8.1.
     // Not before all of it is with the session: a reset takes the place of what is not.

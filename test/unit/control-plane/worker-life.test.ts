@@ -25,6 +25,7 @@ test('a worker that is silent for more than 3 s is stalled, until it beats again
     structure: () => {
       throw new Error('not started');
     },
+    gates: {},
     runTask: () => Promise.resolve(),
   });
   // Not serving: nothing is expected of it.
