@@ -61,7 +61,7 @@ test('a worker that hangs at its start is waited for until the deadline, and one
   };
   const lifeOf = (runTask: RunTask, startDeadlineMs: number): WorkerLife => {
     const logger = createLogger({ level: 'silent' });
-    const options = { worker: 0, state, logger, structure: () => structure };
+    const options = { worker: 0, state, logger, structure: () => structure, gates: {} };
     return new WorkerLife({ ...options, runTask, startDeadlineMs });
   };
   let end = (): void => undefined;
