@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { readEnvironment } from '../src/cli/load/environment.ts';
 import { InputError } from '../src/errors.ts';
 import { installCleanup } from './harness/children.ts';
+import { type Allocation, measureAllocation } from './harness/allocation.ts';
 import type { LoadTools } from './harness/load.ts';
-import { measureWorkload, type WorkloadMeasurement } from './harness/measure.ts';
+import { measureWorkload, startBackend, type WorkloadMeasurement } from './harness/measure.ts';
 import {
   compileC,
   createCertificate,
@@ -18,6 +19,14 @@ import {
 import { type BenchOptions, HELP, parseOptions } from './options.ts';
 import { BASELINE, PEERS } from './peers/all.ts';
 import type { Peer } from './peers/peer.ts';
+import {
+  millraceAuto,
+  millraceUndici,
+  millraceWire,
+  UNDICI,
+  WIRE,
+  WIRE_AUTO,
+} from './peers/millrace.ts';
 import { formatReport } from './report/markdown.ts';
 import { buildRecord } from './report/record.ts';
 import { saveRun } from './report/save.ts';
@@ -28,6 +37,13 @@ const SLOT_OVERHEAD_SECONDS = 0.3;
 /** Starting and warming up the peers of a workload. */
 const WORKLOAD_OVERHEAD_SECONDS = 20;
 const WARMUP_STEP_SECONDS = 0.4;
+/** Starting, warming up and measuring one of them. */
+const ALLOCATION_SECONDS = 6;
+const ALLOCATING_PEERS = [
+  [millraceWire, WIRE],
+  [millraceAuto, WIRE_AUTO],
+  [millraceUndici, UNDICI],
+] as const;
 /** Above it somebody else is at work here, and latencies say more about them than about the proxies. */
 const BUSY_LOAD_AVERAGE = 0.7;
 
@@ -46,6 +62,15 @@ function slotSeconds(workload: Workload, options: BenchOptions): number {
   return workload.isTls ? Math.max(2, Math.ceil(options.seconds)) : options.seconds;
 }
 
+/** What is missing to load over TLS. */
+function lackingForTls(workload: Workload): string | null {
+  const generator =
+    workload.streams > 0
+      ? missingCommand('h2load', 'nghttp2-client')
+      : missingCommand('wrk', 'wrk');
+  return generator ?? missingCommand('openssl', 'openssl');
+}
+
 /** Roughly how long the run takes: a slot for every peer and half as many for the baseline, and for most of them
  *  another at the fixed rate. */
 function estimateSeconds(options: BenchOptions, present: readonly Peer[]): number {
@@ -57,7 +82,8 @@ function estimateSeconds(options: BenchOptions, present: readonly Peer[]): numbe
       slots * options.pairs * (slotSeconds(workload, options) + SLOT_OVERHEAD_SECONDS) +
       WORKLOAD_OVERHEAD_SECONDS;
   }
-  return seconds;
+  const allocating = ALLOCATING_PEERS.filter(([peer]) => present.includes(peer)).length;
+  return seconds + allocating * ALLOCATION_SECONDS;
 }
 
 function printList(): void {
@@ -89,26 +115,19 @@ async function measureAll(
   options: BenchOptions,
   present: readonly Peer[],
   missing: Record<string, string>,
-  folder: string,
+  tools: LoadTools,
 ): Promise<WorkloadMeasurement[]> {
-  const tools: LoadTools = {
-    loadgen: await compileC('loadgen/loadgen.c'),
-    wrk: findCommand('wrk'),
-    folder,
-  };
   const backend = await compileC('backend/backend.c');
   const measurements: WorkloadMeasurement[] = [];
   for (const workload of options.workloads) {
-    const lacking = workload.isTls
-      ? (missingCommand('wrk', 'wrk') ?? missingCommand('openssl', 'openssl'))
-      : null;
+    const lacking = workload.isTls ? lackingForTls(workload) : null;
     if (lacking !== null) {
       missing[`workload ${workload.name}`] = lacking;
       log(`skipped: ${workload.title}: ${lacking}`);
       continue;
     }
     log(`measuring: ${workload.title}`);
-    const certificate = workload.isTls ? await createCertificate(folder) : null;
+    const certificate = workload.isTls ? await createCertificate(tools.folder) : null;
     const peers = peersOf(workload, present, options);
     measurements.push(
       await measureWorkload(workload, peers, backend, certificate, tools, {
@@ -121,6 +140,29 @@ async function measureAll(
     );
   }
   return measurements;
+}
+
+/** Bytes allocated per small GET, by peer, where that workload and the peer are measured. */
+async function measureAllocations(
+  options: BenchOptions,
+  present: readonly Peer[],
+  tools: LoadTools,
+): Promise<Record<string, Allocation>> {
+  const allocations: Record<string, Allocation> = {};
+  const workload = options.workloads.find((one) => one.name === 'small-get');
+  if (workload === undefined) return allocations;
+  const backend = await startBackend(await compileC('backend/backend.c'), workload.endpoints);
+  try {
+    for (const [peer, variant] of ALLOCATING_PEERS) {
+      if (!present.includes(peer)) continue;
+      log(`measuring: allocation of ${peer.title}`);
+      const { name } = peer;
+      allocations[name] = await measureAllocation(name, variant, workload, backend.ports, tools);
+    }
+  } finally {
+    await backend.child.stop();
+  }
+  return allocations;
 }
 
 async function run(options: BenchOptions): Promise<number> {
@@ -150,7 +192,14 @@ async function run(options: BenchOptions): Promise<number> {
   const peers: Record<string, { title: string; version: string }> = {};
   for (const peer of present)
     peers[peer.name] = { title: peer.title, version: await peer.version() };
-  const measurements = await measureAll(options, present, missing, folder);
+  const tools: LoadTools = {
+    loadgen: await compileC('loadgen/loadgen.c'),
+    wrk: findCommand('wrk'),
+    h2load: findCommand('h2load'),
+    folder,
+  };
+  const measurements = await measureAll(options, present, missing, tools);
+  const allocations = await measureAllocations(options, present, tools);
   const record = buildRecord(
     {
       name: options.isQuick ? 'native-bench-quick' : 'native-bench',
@@ -163,6 +212,7 @@ async function run(options: BenchOptions): Promise<number> {
       seconds: options.seconds,
       peers,
       missing,
+      allocations,
     },
     measurements,
   );

@@ -16,6 +16,8 @@ export interface Workload {
   readonly connections: number;
   readonly isNewConnection: boolean;
   readonly isTls: boolean;
+  /** HTTP/2 with so many requests in flight on a connection; 0 = HTTP/1.1. Over TLS always. */
+  readonly streams: number;
   readonly endpoints: number;
   /** Peers that are measured in this workload only: variants that make a difference nowhere else. */
   readonly extraPeers: readonly string[];
@@ -32,6 +34,7 @@ const SMALL_GET: Workload = {
   connections: 64,
   isNewConnection: false,
   isTls: false,
+  streams: 0,
   endpoints: 2,
   extraPeers: [],
 };
@@ -100,6 +103,20 @@ export const WORKLOADS: readonly Workload[] = [
     connections: 1000,
     extraPeers: ['millrace-auto-2'],
   },
-  { ...SMALL_GET, name: 'endpoints-32', title: 'GET, 512 B, 32 endpoints', endpoints: 32 },
+  {
+    ...SMALL_GET,
+    name: 'endpoints-32',
+    title: 'GET, 512 B, 32 endpoints',
+    endpoints: 32,
+    extraPeers: ['millrace-wire-few'],
+  },
   { ...SMALL_GET, name: 'tls', title: 'GET, 512 B, TLS 1.3 to clients', isTls: true },
+  {
+    ...SMALL_GET,
+    name: 'http2',
+    title: 'GET, 512 B, HTTP/2 to clients, 8 streams a connection',
+    connections: 16,
+    isTls: true,
+    streams: 8,
+  },
 ];

@@ -1,6 +1,6 @@
 // Go's own reverse proxy, as its documentation sets it up, with endpoints taken in turn.
 //
-//	proxy [-cert FILE -key FILE] PORT...
+//	proxy [-cert FILE -key FILE [-http2]] PORT...
 //
 // Prints one line, {"port":N}, then serves until killed.
 package main
@@ -19,6 +19,7 @@ import (
 func main() {
 	certificate := flag.String("cert", "", "certificate: serves TLS")
 	key := flag.String("key", "", "the certificate's key")
+	http2 := flag.Bool("http2", false, "offers HTTP/2, with TLS")
 	flag.Parse()
 	endpoints := flag.Args()
 	if len(endpoints) == 0 {
@@ -43,8 +44,9 @@ func main() {
 	fmt.Printf("{\"port\":%d}\n", listener.Addr().(*net.TCPAddr).Port)
 	server := &http.Server{Handler: proxy}
 	if *certificate != "" {
-		// HTTP/2 would be another workload.
-		server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+		if !*http2 {
+			server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+		}
 		log.Fatal(server.ServeTLS(listener, *certificate, *key))
 	}
 	log.Fatal(server.Serve(listener))

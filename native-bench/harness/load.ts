@@ -1,9 +1,10 @@
 // One slot of load on one peer, and what came of it. Our own generator does all but TLS, which it does
-// not speak: there wrk stands in, at full rate only, and checks the status but not the body's length.
+// not speak: there wrk stands in (h2load for HTTP/2), at full rate only, and checks the status but not the body's length.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Workload } from '../workloads.ts';
 import { runCommand, startChild } from './children.ts';
+import { runH2load } from './h2load.ts';
 import type { Latencies } from './latencies.ts';
 import { type CpuSpent, cpuBetween, processTree, sampleCpu } from './process-cost.ts';
 
@@ -41,6 +42,7 @@ export interface LoadOutcome extends LoadResult {
 export interface LoadTools {
   readonly loadgen: string;
   readonly wrk: string | null;
+  readonly h2load: string | null;
   readonly folder: string;
 }
 
@@ -70,7 +72,9 @@ export function countErrors(result: LoadResult): number {
 
 /** Loads a peer for one slot. @throws Error when the generator fails. */
 export function runLoad(tools: LoadTools, plan: LoadPlan): Promise<LoadOutcome> {
-  return plan.workload.isTls ? runWrk(tools, plan) : runLoadgen(tools, plan);
+  const { streams, isTls } = plan.workload;
+  if (streams > 0) return runH2load(tools, plan);
+  return isTls ? runWrk(tools, plan) : runLoadgen(tools, plan);
 }
 
 async function runLoadgen(tools: LoadTools, plan: LoadPlan): Promise<LoadOutcome> {

@@ -4,7 +4,9 @@
 import type { Peer, RunningPeer } from '../peers/peer.ts';
 import type { Workload } from '../workloads.ts';
 import { type Child, startChild } from './children.ts';
+import { negotiateCipher } from './cipher.ts';
 import { checkExchange } from './exchange.ts';
+import { checkHttp2Exchange } from './exchange-http2.ts';
 import type { Latencies } from './latencies.ts';
 import { countErrors, type LoadTools, runLoad } from './load.ts';
 import { type Memory, processTree, sampleMemory } from './process-cost.ts';
@@ -52,6 +54,8 @@ export interface WorkloadMeasurement {
   readonly skipped: Readonly<Record<string, string>>;
   /** Those of them that should have been. */
   readonly failed: readonly string[];
+  /** TLS: what each peer agreed on with a client. */
+  readonly ciphers: Readonly<Record<string, string>>;
 }
 
 /** What is asked of a run. */
@@ -89,6 +93,7 @@ class Field {
   readonly slots: Slot[] = [];
   readonly skipped: Record<string, string> = {};
   readonly failed: string[] = [];
+  readonly ciphers: Record<string, string> = {};
   private readonly workload: Workload;
   private readonly tools: LoadTools;
   private readonly options: MeasureOptions;
@@ -116,8 +121,14 @@ class Field {
         certificate,
       });
       this.running.set(peer.name, running);
-      const fault = await checkExchange(this.workload, running.port, peer.name === 'uws');
+      const fault = await (this.workload.streams > 0
+        ? checkHttp2Exchange(this.workload, running.port)
+        : checkExchange(this.workload, running.port, peer.name === 'uws'));
       if (fault !== null) throw new Error(`does not do the work: ${fault}`);
+      if (this.workload.isTls) {
+        const protocol = this.workload.streams > 0 ? 'h2' : 'http/1.1';
+        this.ciphers[peer.name] = await negotiateCipher(running.port, protocol);
+      }
       await this.warmUp(running);
     } catch (error) {
       await this.remove(peer.name, error);
@@ -216,7 +227,8 @@ class Field {
   }
 }
 
-async function startBackend(
+/** The endpoints, as one process. */
+export async function startBackend(
   command: string,
   endpoints: number,
 ): Promise<{ child: Child; ports: readonly number[] }> {
@@ -260,6 +272,7 @@ export async function measureWorkload(
       fixedRate,
       skipped: field.skipped,
       failed: field.failed,
+      ciphers: field.ciphers,
     };
   } finally {
     await field.stop();

@@ -1,7 +1,13 @@
 // Every peer, in the order of the reports. The first is what the others are compared with.
 import { go } from './go.ts';
 import { haproxy } from './haproxy.ts';
-import { millraceAuto, millraceAuto2, millraceUndici, millraceWire } from './millrace.ts';
+import {
+  millraceAuto,
+  millraceAuto2,
+  millraceUndici,
+  millraceWire,
+  millraceWireFew,
+} from './millrace.ts';
 import { nginx, nginxBuffers } from './nginx.ts';
 import { fastProxy, fastProxyUndici, httpProxy, uws } from './node-server.ts';
 import type { Peer } from './peer.ts';
@@ -18,6 +24,7 @@ export const PEERS: readonly Peer[] = [
   relay,
   uws,
   millraceWire,
+  millraceWireFew,
   millraceAuto,
   millraceAuto2,
   millraceUndici,

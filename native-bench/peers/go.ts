@@ -15,13 +15,18 @@ export const go: Peer = {
     const output = await runCommand(findCommand('go') ?? 'go', ['version'], { deadlineMs: 10_000 });
     return output.trim();
   },
-  async start(_workload, ground) {
+  async start(workload, ground) {
     const { certificate } = ground;
     const tls =
       certificate === null ? [] : ['-cert', certificate.certificate, '-key', certificate.key];
-    return serveAndTell(await compileGo(), [...tls, ...ground.endpointPorts.map(String)], {
-      ...process.env,
-      GOMAXPROCS: '1',
-    });
+    const http2 = workload.streams > 0 ? ['-http2'] : [];
+    return serveAndTell(
+      await compileGo(),
+      [...tls, ...http2, ...ground.endpointPorts.map(String)],
+      {
+        ...process.env,
+        GOMAXPROCS: '1',
+      },
+    );
   },
 };

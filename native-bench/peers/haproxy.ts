@@ -1,16 +1,18 @@
 // HAProxy on one thread, connections to the endpoints always shared.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cipherFor } from '../harness/cipher.ts';
 import { runCommand } from '../harness/children.ts';
 import { findCommand, missingCommand } from '../harness/toolchain.ts';
+import type { Workload } from '../workloads.ts';
 import type { Ground, Peer } from './peer.ts';
 import { serveOn } from './serve.ts';
 
-function configuration(ground: Ground, port: number): string {
+function configuration(workload: Workload, ground: Ground, port: number): string {
   const tls =
     ground.certificate === null
       ? ''
-      : ` ssl crt ${ground.certificate.certificate} ssl-min-ver TLSv1.3`;
+      : ` ssl crt ${ground.certificate.certificate} ssl-min-ver TLSv1.3 ciphersuites ${cipherFor(workload)} alpn ${workload.streams > 0 ? 'h2' : 'http/1.1'}`;
   const servers = ground.endpointPorts.map(
     (endpoint, index) => `  server e${index} 127.0.0.1:${endpoint}`,
   );
@@ -46,12 +48,12 @@ export const haproxy: Peer = {
     });
     return /HAProxy version \S+/.exec(output)?.[0] ?? 'HAProxy';
   },
-  start(_workload, ground) {
+  start(workload, ground) {
     const folder = join(ground.folder, 'haproxy');
     mkdirSync(folder, { recursive: true });
     const file = join(folder, 'haproxy.cfg');
     return serveOn((port) => {
-      writeFileSync(file, configuration(ground, port));
+      writeFileSync(file, configuration(workload, ground, port));
       return { command: findCommand('haproxy') ?? 'haproxy', args: ['-db', '-q', '-f', file] };
     });
   },

@@ -4,13 +4,16 @@ import { join } from 'node:path';
 import { findFreePort } from '../harness/children.ts';
 import { REPOSITORY } from '../harness/toolchain.ts';
 import type { Workload } from '../workloads.ts';
-import type { Ground, Peer } from './peer.ts';
+import type { Ground, Peer, RunningPeer } from './peer.ts';
 import { serveOn } from './serve.ts';
 
-interface Variant {
+/** How it reaches the endpoints. */
+export interface Variant {
   readonly engine: 'wire' | 'undici';
   readonly pipelining: number | 'auto';
   readonly workers: number;
+  /** Endpoints used, of those the workload has. */
+  readonly endpointsMax?: number;
 }
 
 /** The configuration as the operator's file would say it; JSON is one of its spellings. */
@@ -21,6 +24,7 @@ function configuration(
   ports: { readonly web: number; readonly admin: number },
 ): object {
   const { certificate } = ground;
+  const inFlight = workload.connections * Math.max(1, workload.streams);
   const tls =
     certificate === null
       ? {}
@@ -36,24 +40,54 @@ function configuration(
     admin: { address: `127.0.0.1:${ports.admin}` },
     log: { level: 'warn' },
     shutdown: { drainTimeout: '1s' },
-    listeners: [{ name: 'web', address: `127.0.0.1:${ports.web}`, ...tls }],
+    listeners: [
+      {
+        name: 'web',
+        address: `127.0.0.1:${ports.web}`,
+        protocols: [workload.streams > 0 ? 'h2' : 'http/1.1'],
+        ...tls,
+      },
+    ],
     routes: [{ name: 'all', match: { path: '/*' }, upstream: 'endpoints' }],
     upstreams: {
       endpoints: {
         // As nginx and HAProxy choose.
         policy: 'round-robin',
-        endpoints: ground.endpointPorts.map((port) => ({ address: `127.0.0.1:${port}` })),
+        endpoints: ground.endpointPorts
+          .slice(0, variant.endpointsMax)
+          .map((port) => ({ address: `127.0.0.1:${port}` })),
         connection: { engine: variant.engine, pipelining: variant.pipelining },
         // The others probe nothing either.
         healthCheck: { type: 'none' },
         circuitBreaker: {
-          maxConnections: workload.connections * 2,
-          maxPending: workload.connections * 2,
-          maxRequests: workload.connections * 2,
+          maxConnections: inFlight * 2,
+          maxPending: inFlight * 2,
+          maxRequests: inFlight * 2,
         },
       },
     },
   };
+}
+
+/** Starts `millrace run` with the variant's configuration. @param watch see each of its lines; flags for Node. */
+export async function startMillrace(
+  name: string,
+  variant: Variant,
+  workload: Workload,
+  ground: Ground,
+  watch: { readonly nodeFlags: readonly string[]; readonly onLine: (line: string) => void } | null,
+): Promise<RunningPeer> {
+  const folder = join(ground.folder, name);
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'millrace.json');
+  const admin = await findFreePort();
+  return serveOn((web) => {
+    const config = configuration(workload, ground, variant, { web, admin });
+    writeFileSync(file, JSON.stringify(config, null, 2));
+    const program = join(REPOSITORY, 'bin', 'millrace.js');
+    const args = [...(watch?.nodeFlags ?? []), program, 'run', '-c', file];
+    return { command: process.execPath, args };
+  }, watch?.onLine);
 }
 
 function createMillrace(name: string, title: string, variant: Variant, isExtra: boolean): Peer {
@@ -69,51 +103,44 @@ function createMillrace(name: string, title: string, variant: Variant, isExtra: 
       };
       return Promise.resolve(`millrace ${manifest.version}, Node ${process.versions.node}`);
     },
-    async start(workload, ground) {
-      const folder = join(ground.folder, name);
-      mkdirSync(folder, { recursive: true });
-      const file = join(folder, 'millrace.json');
-      const admin = await findFreePort();
-      return serveOn((web) => {
-        const config = configuration(workload, ground, variant, { web, admin });
-        writeFileSync(file, JSON.stringify(config, null, 2));
-        return {
-          command: process.execPath,
-          args: [join(REPOSITORY, 'bin', 'millrace.js'), 'run', '-c', file],
-        };
-      });
-    },
+    start: (workload, ground) => startMillrace(name, variant, workload, ground, null),
   };
 }
 
 /** One worker on the undici engine: the reference. */
+export const UNDICI: Variant = { engine: 'undici', pipelining: 1, workers: 1 };
+/** One worker on our own engine. */
+export const WIRE: Variant = { engine: 'wire', pipelining: 1, workers: 1 };
+/** The same with adaptive pipelining. */
+export const WIRE_AUTO: Variant = { engine: 'wire', pipelining: 'auto', workers: 1 };
+
 export const millraceUndici: Peer = createMillrace(
   'millrace-undici',
   'millrace, undici',
-  { engine: 'undici', pipelining: 1, workers: 1 },
+  UNDICI,
   false,
 );
 
-/** One worker on our own engine. */
-export const millraceWire: Peer = createMillrace(
-  'millrace-wire',
-  'millrace, wire',
-  { engine: 'wire', pipelining: 1, workers: 1 },
-  false,
+export const millraceWire: Peer = createMillrace('millrace-wire', 'millrace, wire', WIRE, false);
+
+/** On the first two endpoints only: what it costs to choose among more is the difference. */
+export const millraceWireFew: Peer = createMillrace(
+  'millrace-wire-few',
+  'millrace, wire, 2 of the endpoints',
+  { ...WIRE, endpointsMax: 2 },
+  true,
 );
 
-/** The same with adaptive pipelining. */
 export const millraceAuto: Peer = createMillrace(
   'millrace-auto',
   'millrace, wire, pipelining auto',
-  { engine: 'wire', pipelining: 'auto', workers: 1 },
+  WIRE_AUTO,
   false,
 );
 
-/** The same with two workers. */
 export const millraceAuto2: Peer = createMillrace(
   'millrace-auto-2',
   'millrace, wire, pipelining auto, 2 workers',
-  { engine: 'wire', pipelining: 'auto', workers: 2 },
+  { ...WIRE_AUTO, workers: 2 },
   true,
 );

@@ -2,6 +2,7 @@
 // hold them. Its defaults (8 buffers of a page each) write large bodies to temporary files.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cipherFor } from '../harness/cipher.ts';
 import { runCommand } from '../harness/children.ts';
 import { findCommand, missingCommand } from '../harness/toolchain.ts';
 import type { Workload } from '../workloads.ts';
@@ -14,7 +15,8 @@ function configuration(workload: Workload, ground: Ground, port: number, buffers
       ? ''
       : `ssl_certificate ${ground.certificate.certificate};
     ssl_certificate_key ${ground.certificate.key};
-    ssl_protocols TLSv1.3;`;
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites ${cipherFor(workload)};`;
   return `
 worker_processes 1;
 daemon off;
@@ -36,7 +38,7 @@ http {
     keepalive_requests 1000000;
   }
   server {
-    listen 127.0.0.1:${port}${workload.isTls ? ' ssl' : ''} backlog=4096;
+    listen 127.0.0.1:${port}${workload.isTls ? ' ssl' : ''}${workload.streams > 0 ? ' http2' : ''} backlog=4096;
     ${tls}
     location / {
       proxy_pass http://endpoints;

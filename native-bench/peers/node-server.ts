@@ -58,7 +58,7 @@ function createNodeServer(server: NodeServer): Peer {
         return `${packageName} is not installed: npm install`;
       }
     },
-    unsuitable: () => null,
+    unsuitable: (workload) => (workload.streams > 0 ? 'it does not speak HTTP/2' : null),
     version: () => Promise.resolve(`${server.version}, Node ${process.versions.node}`),
     start(workload, ground) {
       const settings = settingsOf(workload, ground, usesUndici);

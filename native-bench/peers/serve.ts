@@ -2,15 +2,15 @@
 import { type Child, findFreePort, startChild, waitForPort } from '../harness/children.ts';
 import type { RunningPeer } from './peer.ts';
 
-/** A server that is told its port. */
+/** A server that is told its port. @param onLine sees what it says on stdout. */
 export async function serveOn(
-  launch: (port: number) => { command: string; args: readonly string[]; env?: NodeJS.ProcessEnv },
+  launch: (port: number) => { command: string; args: readonly string[] },
+  onLine: (line: string) => void = () => {},
 ): Promise<RunningPeer> {
   const port = await findFreePort();
-  const { command, args, env } = launch(port);
-  const child = startChild(command, args, env === undefined ? {} : { env });
-  // It may chatter on stdout; nobody reads it, so it must not fill the pipe.
-  void discardLines(child);
+  const { command, args } = launch(port);
+  const child = startChild(command, args);
+  void readLines(child, onLine);
   await waitForPort(child, port);
   return asPeer(child, port);
 }
@@ -28,13 +28,15 @@ export async function serveAndTell(
     throw new Error(`did not start: ${child.describe()}`);
   }
   const { port } = JSON.parse(line) as { port: number };
-  void discardLines(child);
+  void readLines(child, () => {});
   await waitForPort(child, port);
   return asPeer(child, port);
 }
 
-async function discardLines(child: Child): Promise<void> {
-  while ((await child.nextLine()) !== null);
+/** To the end: what nobody reads would fill the pipe. */
+async function readLines(child: Child, onLine: (line: string) => void): Promise<void> {
+  for (let line = await child.nextLine(); line !== null; line = await child.nextLine())
+    onLine(line);
 }
 
 function asPeer(child: Child, port: number): RunningPeer {

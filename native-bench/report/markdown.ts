@@ -71,9 +71,14 @@ function formatWorkload(record: RunRecord, summary: WorkloadSummary): string {
     'memory / peak MiB',
     'errors',
   ];
+  const titleOf = (peer: string): string => record.peers[peer]?.title ?? peer;
   const notes = Object.entries(summary.skipped).map(
-    ([peer, reason]) => `- ${record.peers[peer]?.title ?? peer}: not measured: ${reason}`,
+    ([peer, reason]) => `- ${titleOf(peer)}: not measured: ${reason}`,
   );
+  for (const cipher of new Set(Object.values(summary.ciphers))) {
+    const users = Object.keys(summary.ciphers).filter((peer) => summary.ciphers[peer] === cipher);
+    notes.push(`- ${cipher}: ${users.map(titleOf).join('; ')}`);
+  }
   return [
     `## ${summary.title} (\`${summary.name}\`)`,
     '',
@@ -95,6 +100,24 @@ function formatTargets(targets: readonly TargetResult[]): string {
     target.isMet ? 'met' : '**missed**',
   ]);
   return ['## Targets', '', formatTable(['what', 'target', 'measured', ''], rows)].join('\n');
+}
+
+function formatAllocations(record: RunRecord): string[] {
+  const rows = Object.entries(record.allocations).map(([peer, allocation]) => [
+    record.peers[peer]?.title ?? peer,
+    formatNumber(allocation.bytesPerRequest),
+    formatNumber(allocation.requestsPerSecond),
+    String(allocation.collections),
+  ]);
+  if (rows.length === 0) return [];
+  return [
+    '',
+    '## Allocation',
+    '',
+    "Bytes a worker's JavaScript heap grows by for a small GET, from V8's trace of its collections at a fixed rate.",
+    '',
+    formatTable(['engine', 'bytes/request', 'requests/s', 'collections seen'], rows),
+  ];
 }
 
 /** The report's text. @param svg name of the picture beside it, or null when there is none. */
@@ -121,6 +144,7 @@ export function formatReport(record: RunRecord, svg: string | null): string {
     ...(svg === null ? [] : ['', `![CPU per request, × ${record.baseline}](${svg})`]),
     ...(record.targets.length > 0 ? ['', formatTargets(record.targets)] : []),
     ...record.workloads.flatMap((summary) => ['', formatWorkload(record, summary)]),
+    ...formatAllocations(record),
     '',
     '## What was measured',
     '',

@@ -1,4 +1,5 @@
 // The record of a benchmark run: plain data, written as JSON beside the report's text.
+import type { Allocation } from '../harness/allocation.ts';
 import { percentileUs } from '../harness/latencies.ts';
 import type { Slot, WorkloadMeasurement } from '../harness/measure.ts';
 import type { LoadEnvironment, ReportEnvelope } from '../../src/telemetry/load-record.ts';
@@ -28,6 +29,8 @@ export interface RunRecord extends ReportEnvelope {
   readonly peers: Readonly<Record<string, { readonly title: string; readonly version: string }>>;
   /** Peers that are not here: what is missing and how to install it. */
   readonly missing: Readonly<Record<string, string>>;
+  /** Bytes on the JavaScript heap per small GET, by peer; empty when they were not measured. */
+  readonly allocations: Readonly<Record<string, Allocation>>;
   readonly workloads: readonly WorkloadSummary[];
   readonly targets: readonly TargetResult[];
   readonly slots: Readonly<Record<string, readonly SlotRecord[]>>;
@@ -46,6 +49,7 @@ export type RunFacts = Pick<
   | 'seconds'
   | 'peers'
   | 'missing'
+  | 'allocations'
 >;
 
 /** The record of a run. */

@@ -40,6 +40,8 @@ export interface WorkloadSummary {
   readonly fixedRate: number;
   readonly peers: readonly PeerSummary[];
   readonly skipped: Readonly<Record<string, string>>;
+  /** TLS: what each peer agreed on with a client. */
+  readonly ciphers: Readonly<Record<string, string>>;
 }
 
 /** CPU µs per request of a slot. */
@@ -129,5 +131,6 @@ export function summarizeWorkload(
     fixedRate: measurement.fixedRate,
     peers: peers.map((peer) => summarizePeer(measurement, peer, baseline)),
     skipped: measurement.skipped,
+    ciphers: measurement.ciphers,
   };
 }

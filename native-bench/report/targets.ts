@@ -1,6 +1,6 @@
 // What millrace promises beside nginx, as ratios measured in one run, and whether a run kept it.
 import type { WorkloadMeasurement } from '../harness/measure.ts';
-import { median, type Spread, spreadOf } from '../harness/statistics.ts';
+import { type Spread, spreadOf } from '../harness/statistics.ts';
 import { cpuOf, p99Of, pairRatios } from './summary.ts';
 
 interface Target {
@@ -31,6 +31,7 @@ const TARGETS: readonly Target[] = [
   cpuTarget('body-1m', 'millrace-wire', 0.8, 'nginx-buffers'),
   cpuTarget('new-connection', 'millrace-wire', 1.3),
   cpuTarget('connections-1000', 'millrace-auto', 0.9),
+  cpuTarget('endpoints-32', 'millrace-wire', 1.1, 'millrace-wire-few'),
   cpuTarget('tls', 'millrace-auto', 1),
 ];
 
@@ -40,8 +41,6 @@ const MEMORY_TARGET = {
   peer: 'millrace-auto-2',
   atMostBytes: 150 * 1024 * 1024,
 };
-/** CPU per request over 32 endpoints against that over 2, both in the same run. */
-const ENDPOINTS_TARGET = { peer: 'millrace-wire', atMost: 1.1 };
 
 function cpuTarget(
   workload: string,
@@ -89,18 +88,6 @@ export function checkTargets(measurements: readonly WorkloadMeasurement[]): Targ
       isMet: spread.median <= target.atMost,
     });
   }
-  const few = medianCpu(byName.get('small-get'), ENDPOINTS_TARGET.peer);
-  const many = medianCpu(byName.get('endpoints-32'), ENDPOINTS_TARGET.peer);
-  if (Number.isFinite(many / few)) {
-    results.push({
-      what: `endpoints-32: ${ENDPOINTS_TARGET.peer}, CPU per request, to its own over 2 endpoints`,
-      atMost: ENDPOINTS_TARGET.atMost,
-      unit: '×',
-      measured: many / few,
-      spread: null,
-      isMet: many / few <= ENDPOINTS_TARGET.atMost,
-    });
-  }
   const memory = byName.get(MEMORY_TARGET.workload)?.memory[MEMORY_TARGET.peer];
   if (memory !== undefined) {
     results.push({
@@ -113,11 +100,4 @@ export function checkTargets(measurements: readonly WorkloadMeasurement[]): Targ
     });
   }
   return results;
-}
-
-function medianCpu(measurement: WorkloadMeasurement | undefined, peer: string): number {
-  const slots = measurement?.slots ?? [];
-  return median(
-    slots.filter((slot) => slot.peer === peer && slot.phase === 'full').map((slot) => cpuOf(slot)),
-  );
 }

@@ -31,5 +31,6 @@ export function measurementOf(name: string, slots: readonly Slot[]): WorkloadMea
     fixedRate: 6000,
     skipped: { relay: 'it does not speak TLS' },
     failed: [],
+    ciphers: {},
   };
 }

@@ -4,11 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { cipherFor } from '../../native-bench/harness/cipher.ts';
 import { type Child, findFreePort, startChild } from '../../native-bench/harness/children.ts';
 import { type LoadTools, runLoad } from '../../native-bench/harness/load.ts';
 import { measureWorkload } from '../../native-bench/harness/measure.ts';
 import { compileC, createCertificate } from '../../native-bench/harness/toolchain.ts';
 import { haproxy } from '../../native-bench/peers/haproxy.ts';
+import { millraceWire } from '../../native-bench/peers/millrace.ts';
 import { nginx, nginxBuffers } from '../../native-bench/peers/nginx.ts';
 import type { Peer } from '../../native-bench/peers/peer.ts';
 import { relay } from '../../native-bench/peers/relay.ts';
@@ -37,7 +39,7 @@ suite('native-bench', { skip }, () => {
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'millrace-bench-test-'));
-    tools = { loadgen: await compileC('loadgen/loadgen.c'), wrk: 'wrk', folder };
+    tools = { loadgen: await compileC('loadgen/loadgen.c'), wrk: 'wrk', h2load: 'h2load', folder };
     backendCommand = await compileC('backend/backend.c');
     backend = startChild(backendCommand, ['1'], { deadlineMs: 60_000 });
     const line = (await backend.nextLine()) ?? '{"ports":[]}';
@@ -127,7 +129,8 @@ suite('native-bench', { skip }, () => {
     ['body-64k', [nginxBuffers]],
     ['post', [nginx, haproxy]],
     ['new-connection', [relay]],
-    ['tls', [nginx, haproxy]],
+    ['tls', [nginx, haproxy, millraceWire]],
+    ['http2', [nginx, haproxy, millraceWire]],
   ];
   for (const [name, all] of MEASURED) {
     const peers = all.filter((peer) => isRequired || peer.available() === null);
@@ -149,6 +152,9 @@ suite('native-bench', { skip }, () => {
         if (peer.unsuitable(workload) !== null) continue;
         const slot = measurement.slots.find((one) => one.peer === peer.name);
         assert.ok(slot !== undefined, peer.name);
+        if (workload.isTls) {
+          assert.equal(measurement.ciphers[peer.name], `TLSv1.3 ${cipherFor(workload)}`, peer.name);
+        }
         assert.equal(slot.errors, 0, `${peer.name}: ${JSON.stringify(slot.errorKinds)}`);
         assert.ok(slot.userUs + slot.systemUs > 1, peer.name);
         assert.ok((measurement.memory[peer.name]?.residentBytes ?? 0) > 0);
