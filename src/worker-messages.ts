@@ -56,6 +56,44 @@ export type PrimaryMessage =
   /** Fault injection for tests and drills: throw outside any request. */
   | { readonly type: 'fail' };
 
+/** An endpoint as a pick saw it. */
+export interface ExplainedEndpoint {
+  readonly address: string;
+  readonly tier: 'local' | 'remote' | 'backup';
+  /** Effective, in units of the configured weight. */
+  readonly weight: number;
+  /** Requests in flight. */
+  readonly active: number;
+  /** 0 = unlimited. */
+  readonly cap: number;
+  /** The policy's own measure: the lower, the sooner it is picked; null = it would never come to this endpoint. */
+  readonly score: number | null;
+  /** Why it was none to pick from; null = it was a candidate. */
+  readonly skipped: string | null;
+}
+
+/** A sampled pick and what it was made on. */
+export interface ExplainedPick {
+  /** ISO 8601. */
+  readonly at: string;
+  readonly upstream: string;
+  readonly worker: number;
+  readonly policy: string;
+  /** What a hashing policy looked up; null for others. */
+  readonly keyHash: number | null;
+  /** The endpoint that a sticky cookie names. */
+  readonly sticky: string | null;
+  /** Endpoints this request had tried before. */
+  readonly tried: number;
+  /** `full`: all that could be picked were at their caps, the request waits or is refused. */
+  readonly outcome: 'picked' | 'full' | 'nobody';
+  readonly chosen: string | null;
+  /** Candidates by score, then the others; the first 64. */
+  readonly endpoints: readonly ExplainedEndpoint[];
+  /** Endpoints that are not listed. */
+  readonly omitted: number;
+}
+
 export type WorkerMessage =
   /** All listeners accept. `ports`: the port bound, by listener name (0 in the configuration: chosen). */
   | { readonly type: 'ready'; readonly ports: Readonly<Record<string, number>> }
@@ -64,6 +102,7 @@ export type WorkerMessage =
   /** The worker failed; it has closed its listeners and counts nothing any more. */
   | { readonly type: 'failed'; readonly error: string; readonly stack: string }
   | { readonly type: 'drained'; readonly cutCount: number }
+  | { readonly type: 'explained'; readonly pick: ExplainedPick }
   | {
       readonly type: 'log';
       readonly level: 'error' | 'warn' | 'info' | 'debug';

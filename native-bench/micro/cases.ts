@@ -8,6 +8,11 @@ export interface MicroCase {
   /** Of `pick`. */
   readonly policy: PolicyName;
   readonly endpoints: number;
+  /**
+   * Of `pick`: as a request does it, with the question whether picks are explained, and the share that is;
+   * null = the policy alone.
+   */
+  readonly explain: number | null;
   /** Of `head`: which of HEADS. */
   readonly head: keyof typeof HEADS;
   readonly threads: number;
@@ -30,11 +35,16 @@ export const HEADS = {
 } as const;
 
 const ENDPOINT_COUNTS = [3, 16, 64, 1000] as const;
+const EXPLAINED_POLICIES = ['round-robin', 'least-connections'] as const;
+const EXPLAIN_SHARES = [0, 0.01] as const;
 const THREAD_COUNTS = [1, 2] as const;
 
 /** The name of what a case does, without endpoints and threads. */
 export function nameOf(one: MicroCase): string {
-  if (one.operation === 'pick') return `pick and release: ${one.policy}`;
+  if (one.operation === 'pick') {
+    const suffix = one.explain === null ? '' : `, explain ${one.explain}`;
+    return `pick and release: ${one.policy}${suffix}`;
+  }
   if (one.operation === 'head') {
     return `response head scan: ${one.head}, ${HEADS[one.head].length} bytes`;
   }
@@ -44,12 +54,23 @@ export function nameOf(one: MicroCase): string {
 /** All cases, in the order of the report. */
 export function allCases(): MicroCase[] {
   const cases: MicroCase[] = [];
-  const base = { policy: 'round-robin', endpoints: 3, head: 'small', threads: 1 } as const;
+  const base = {
+    policy: 'round-robin',
+    endpoints: 3,
+    explain: null,
+    head: 'small',
+    threads: 1,
+  } as const;
   for (const policy of POLICY_NAMES) {
     for (const endpoints of ENDPOINT_COUNTS) {
       for (const threads of THREAD_COUNTS) {
-        cases.push({ operation: 'pick', policy, endpoints, head: 'small', threads });
+        cases.push({ ...base, operation: 'pick', policy, endpoints, threads });
       }
+    }
+  }
+  for (const policy of EXPLAINED_POLICIES) {
+    for (const explain of EXPLAIN_SHARES) {
+      cases.push({ ...base, operation: 'pick', policy, explain });
     }
   }
   cases.push({ ...base, operation: 'head' });

@@ -2,11 +2,12 @@
 import { pickEndpoint } from '../../src/policies/index.ts';
 import { mix32 } from '../../src/policies/key-hash.ts';
 import { SeededRandom } from '../../src/random.ts';
+import { PickExplainer, pickOn } from '../../src/data-plane/pick-explainer.ts';
 import { ResponseHead } from '../../src/data-plane/upstream/wire/response-head.ts';
 import { HistogramRecorder } from '../../src/shared-state/histograms.ts';
 import type { SharedStateBuffers } from '../../src/shared-state/layout.ts';
 import { SharedState } from '../../src/shared-state/shared-state.ts';
-import { PickRequest } from '../../src/shared-state/upstream-table.ts';
+import { PickRequest, type UpstreamTable } from '../../src/shared-state/upstream-table.ts';
 import { openView } from '../../test/helpers/table.ts';
 import { HEADS, type MicroCase } from './cases.ts';
 
@@ -28,13 +29,14 @@ export function createSubject(
   buffers: SharedStateBuffers,
   worker: number,
 ): Subject {
-  if (one.operation === 'pick') return createPick(buffers, worker);
+  if (one.operation === 'pick') return createPick(buffers, worker, one.explain);
   if (one.operation === 'head') return createHeadScan(HEADS[one.head]);
   return createRecord(buffers, worker);
 }
 
-function createPick(buffers: SharedStateBuffers, worker: number): Subject {
+function createPick(buffers: SharedStateBuffers, worker: number, explain: number | null): Subject {
   const { table, accounting } = openView(buffers, worker);
+  const choose = explain === null ? pickEndpoint : createExplainedPick(table, explain);
   const random = new SeededRandom(worker + 1);
   const request = new PickRequest();
   const held = new Int32Array(IN_FLIGHT).fill(-1);
@@ -48,13 +50,22 @@ function createPick(buffers: SharedStateBuffers, worker: number): Subject {
         request.reset();
         request.keyHash = mix32(turn);
         request.nowMs = (turn >> 8) & 0xffff;
-        const index = pickEndpoint(table, request, random);
+        const index = choose(table, request, random);
         const place = turn & (IN_FLIGHT - 1);
         if (held[place]! >= 0) accounting.releaseEndpoint(held[place]!);
         held[place] = index < 0 ? -1 : table.slotAt(index);
       }
     },
   };
+}
+
+/** The pick as a request makes it, on an upstream that explains a share of its picks to nobody. */
+function createExplainedPick(table: UpstreamTable, share: number): typeof pickEndpoint {
+  const options = { upstream: 'api', worker: 0, share, addressOf: String, send: () => undefined };
+  const place = { table, explainer: share === 0 ? null : new PickExplainer(options) };
+  let nowUs = 0;
+  // A pick a microsecond: as many are explained as of a busy upstream.
+  return (_table, request, random) => pickOn(place, request, random, nowUs++);
 }
 
 function createHeadScan(text: string): Subject {

@@ -126,6 +126,7 @@ function buildUpstream(parsed: ParsedUpstream, name: string, folder: string): Up
     policy: parsed.policy,
     hash: parsed.hash,
     leastConnections: { halfLifeMs: parsed.leastConnections.halfLife },
+    peakEwma: { decayMs: parsed.peakEwma.decay },
     responseTime: {
       samples: responseTime.samples,
       intervalMs: responseTime.interval,
@@ -201,6 +202,7 @@ function buildUpstream(parsed: ParsedUpstream, name: string, folder: string): Up
       aggression: slowStart.aggression,
       minimum: slowStart.minimum,
     },
+    explain: { sample: parsed.explain.sample },
     sticky: sticky.cookie === undefined ? null : { cookie: sticky.cookie, ttlMs: sticky.ttl },
   };
 }

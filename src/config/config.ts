@@ -194,6 +194,7 @@ export interface UpstreamConfig {
     readonly tableSize: number;
   };
   readonly leastConnections: { readonly halfLifeMs: number };
+  readonly peakEwma: { readonly decayMs: number };
   readonly responseTime: {
     readonly samples: number;
     readonly intervalMs: number;
@@ -263,6 +264,8 @@ export interface UpstreamConfig {
     readonly aggression: number;
     readonly minimum: number;
   };
+  /** Share of the picks that are kept with their reasons, 0–1. */
+  readonly explain: { readonly sample: number };
   readonly sticky: { readonly cookie: string; readonly ttlMs: number } | null;
 }
 

@@ -249,6 +249,18 @@ export const upstream = section({
     'For least-connections.',
   ),
   responseTime: option(responseTime, {}, 'For response-time.'),
+  peakEwma: option(
+    section({
+      // Source: Finagle PeakEwma's and Linkerd's default, 10 s.
+      decay: option(
+        duration('10ms', '1h'),
+        '10s',
+        'After this long a response time counts for 37 % (1/e) of what it did.',
+      ),
+    }),
+    {},
+    'For peak-ewma.',
+  ),
   endpoints: option(list(endpointOrAddress), [], 'The servers: mappings, or bare addresses.'),
   discovery: option(discovery, {}, 'Sources of further endpoints, beside the static ones.'),
   protocol: option(
@@ -286,6 +298,17 @@ export const upstream = section({
     'Below this share of healthy endpoints all are used; 0 = never.',
   ),
   slowStart: option(slowStart, {}, 'Easing endpoints in.'),
+  explain: option(
+    section({
+      sample: option(
+        between(0, 1),
+        0,
+        'Share of the picks that are kept with their reasons (GET /v1/explain); 0 = none.',
+      ),
+    }),
+    {},
+    'Why endpoints are picked.',
+  ),
   sticky: option(sticky, {}, 'Keeping a client on its endpoint by a cookie.'),
 }).superRefine((value, context) => {
   if (value.protocol === 'h2' && value.tls === undefined) {

@@ -10,10 +10,11 @@ import { allocate } from '../shared-state/layout.ts';
 import { nudgePending } from '../shared-state/pending-cells.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
 import type { StateReport } from '../telemetry/state-report.ts';
-import type { Administered } from './admin/administered.ts';
+import type { Administered, ExplainReport } from './admin/administered.ts';
 import { AdminServer } from './admin/server.ts';
 import { CircuitKeeper } from './circuit-keeper.ts';
 import { Evaluator } from './evaluator.ts';
+import { Explanations } from './explanations.ts';
 import { UnknownNameError } from './faults.ts';
 import { LatencyKeeper } from './latency-keeper.ts';
 import { LimitWatch } from './limit-watch.ts';
@@ -56,6 +57,7 @@ export class Balancer implements Administered {
   private readonly limitWatch: LimitWatch;
   private readonly latencies: LatencyKeeper;
   private readonly evaluations: PolicyEvaluations;
+  private readonly explanations: Explanations = new Explanations();
   private readonly reporter: StateReporter;
   private admin: AdminServer | null = null;
   private ticker: NodeJS.Timeout | null = null;
@@ -73,6 +75,7 @@ export class Balancer implements Administered {
       logger,
       structure: () => this.live.structure,
       gates,
+      onExplained: (pick) => this.explanations.add(pick),
       workerModule: options.workerModule ?? WORKER_MODULE,
     });
     this.circuits = new CircuitKeeper(state, logger);
@@ -178,6 +181,19 @@ export class Balancer implements Administered {
     return this.evaluations.evaluate(upstream, order, signal);
   }
 
+  /** Lasts until the next reload. @param sample share of the picks, 0–1. @throws UnknownNameError */
+  async setExplain(upstream: string, sample: number): Promise<void> {
+    await this.live.setExplain(upstream, sample);
+    this.logger.info({ upstream, sample }, 'explaining picks');
+  }
+
+  explained(upstream: string): ExplainReport {
+    const { upstreams } = this.live.current;
+    if (!Object.hasOwn(upstreams, upstream)) throw new UnknownNameError('upstream', upstream);
+    const { sample } = upstreams[upstream]!.explain;
+    return { upstream, sample, picks: this.explanations.of(upstream) };
+  }
+
   /** Changes an endpoint or adds one. A weight lasts until the next reload, a state until it is set again. @throws UnknownNameError, InputError */
   async setEndpoint(upstream: string, address: string, change: EndpointChange): Promise<void> {
     await this.live.setEndpoint(upstream, address, change);
@@ -240,6 +256,7 @@ export class Balancer implements Administered {
   private tick(): void {
     const nowMs = systemClock.nowUs() / 1000;
     this.live.sweep();
+    this.explanations.retain(this.live.current.upstreams);
     this.evaluator.tick();
     this.circuits.tick(nowMs, this.live.structure);
     this.limitWatch.tick(this.live.structure);

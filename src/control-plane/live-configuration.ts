@@ -125,6 +125,14 @@ export class LiveConfiguration {
     });
   }
 
+  /** Structural: workers act by it, and it is in no table. @param sample 0–1. @throws UnknownNameError */
+  setExplain(upstreamName: string, sample: number): Promise<void> {
+    return this.serially(async () => {
+      const upstream = this.upstreamNamed(upstreamName);
+      await this.change(this.withUpstream({ ...upstream, explain: { sample } }), true);
+    });
+  }
+
   /** Changes an endpoint, or adds one that is not there. @throws UnknownNameError, InputError */
   setEndpoint(upstreamName: string, address: string, change: EndpointChange): Promise<void> {
     return this.serially(async () => {

@@ -15,6 +15,8 @@ import {
   readUpstreamHistogram,
 } from '../shared-state/histograms.ts';
 import {
+  COUNTER_BYTES_RECEIVED,
+  COUNTER_BYTES_SENT,
   COUNTER_CONNECT_FAILURES,
   COUNTER_FAILURES,
   COUNTER_HEDGES,
@@ -199,6 +201,8 @@ export class StateReporter {
       failures: readEndpointCounter(state, slot, COUNTER_FAILURES),
       connectFailures: readEndpointCounter(state, slot, COUNTER_CONNECT_FAILURES),
       responses5xx: readEndpointCounter(state, slot, COUNTER_RESPONSES_5XX),
+      bytesSent: readEndpointCounter(state, slot, COUNTER_BYTES_SENT),
+      bytesReceived: readEndpointCounter(state, slot, COUNTER_BYTES_RECEIVED),
       consecutiveConnectFailures: connectFailuresOf(state, slot),
       consecutive5xx: consecutive5xxOf(state, slot),
       health: healthOf(flags),

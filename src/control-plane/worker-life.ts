@@ -12,7 +12,13 @@ import {
 import { reclaimGate } from '../shared-state/listener-gate.ts';
 import type { SharedState } from '../shared-state/shared-state.ts';
 import { readWorker, resetWorker, setWorkerState } from '../shared-state/worker-table.ts';
-import type { PrimaryMessage, Structure, WorkerMessage, WorkerStart } from '../worker-messages.ts';
+import type {
+  ExplainedPick,
+  PrimaryMessage,
+  Structure,
+  WorkerMessage,
+  WorkerStart,
+} from '../worker-messages.ts';
 
 const RESTART_DELAY_MIN_MS = 100;
 const RESTART_DELAY_MAX_MS = 5_000;
@@ -46,6 +52,7 @@ export interface WorkerLifeOptions {
   /** Counts of connections, by listener name. */
   readonly gates: WorkerStart['gates'];
   readonly runTask: RunTask;
+  readonly onExplained: (pick: ExplainedPick) => void;
   /** How long a start may take; 30 s unless given. */
   readonly startDeadlineMs?: number;
 }
@@ -163,6 +170,9 @@ export class WorkerLife {
         break;
       case 'drained':
         this.cutCount += message.cutCount;
+        break;
+      case 'explained':
+        this.options.onExplained(message.pick);
         break;
       case 'log':
         this.log(message.level, message.fields, message.message);

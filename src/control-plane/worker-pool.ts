@@ -4,7 +4,7 @@
 import { Piscina } from 'piscina';
 import type { Logger } from 'pino';
 import type { SharedState } from '../shared-state/shared-state.ts';
-import type { PrimaryMessage, Structure, WorkerStart } from '../worker-messages.ts';
+import type { ExplainedPick, PrimaryMessage, Structure, WorkerStart } from '../worker-messages.ts';
 import { within } from './delay.ts';
 import { type RunTask, WorkerLife } from './worker-life.ts';
 
@@ -17,6 +17,7 @@ export interface WorkerPoolOptions {
   readonly structure: () => Structure;
   /** Counts of connections, by listener name. */
   readonly gates: WorkerStart['gates'];
+  readonly onExplained: (pick: ExplainedPick) => void;
   /** Module whose default export is the task. */
   readonly workerModule: URL;
 }
@@ -36,12 +37,13 @@ export class WorkerPool {
 
   /** Starts nothing yet. */
   constructor(options: WorkerPoolOptions) {
-    const { state, logger, structure, gates } = options;
+    const { state, logger, structure, gates, onExplained } = options;
     this.options = options;
     const runTask: RunTask = (start, port) => this.threads!.run(start, { transferList: [port] });
     this.workers = Array.from(
       { length: state.sizes.workers },
-      (_, worker) => new WorkerLife({ worker, state, logger, structure, gates, runTask }),
+      (_, worker) =>
+        new WorkerLife({ worker, state, logger, structure, gates, runTask, onExplained }),
     );
   }
 

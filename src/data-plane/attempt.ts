@@ -2,9 +2,10 @@
 // the endpoint to the shared state. An exchange has one of these and uses it for all its attempts, one after another.
 // On a worker thread.
 import { EXCHANGE_ERRORS } from '../errors.ts';
-import { pickEndpoint } from '../policies/index.ts';
 import { timeWordOf } from '../shared-state/decaying.ts';
 import {
+  COUNTER_BYTES_RECEIVED,
+  COUNTER_BYTES_SENT,
   COUNTER_CONNECT_FAILURES,
   COUNTER_FAILURES,
   COUNTER_REQUESTS,
@@ -13,6 +14,7 @@ import {
 import { recordOutcome } from '../shared-state/outcome.ts';
 import { recordConnectFailure, recordConnected, recordStatus } from '../shared-state/slot-words.ts';
 import { PickRequest } from '../shared-state/upstream-table.ts';
+import { pickOn } from './pick-explainer.ts';
 import type { UpstreamErrorCode } from './upstream/engine.ts';
 import type { WorkerContext } from './worker-context.ts';
 import type { WorkerUpstream } from './worker-upstream.ts';
@@ -52,7 +54,7 @@ export class Attempt {
   pick(): number {
     this.pickUs = this.context.clock.nowUs();
     this.pickRequest.nowMs = timeWordOf(this.pickUs);
-    return pickEndpoint(this.upstream!.table, this.pickRequest, this.context.random);
+    return pickOn(this.upstream!, this.pickRequest, this.context.random, this.pickUs);
   }
 
   /** The request goes to `slot`, where a place is reserved. */
@@ -80,7 +82,19 @@ export class Attempt {
     const { context } = this;
     const nowUs = context.clock.nowUs();
     const elapsedUs = nowUs - this.startUs;
-    recordOutcome(context.state, context.worker, this.slot, status, elapsedUs, timeWordOf(nowUs));
+    const { ewmaDecayMs } = this.upstream!.table;
+    const nowMs = timeWordOf(nowUs);
+    recordOutcome(context.state, context.worker, this.slot, status, elapsedUs, nowMs, ewmaDecayMs);
+  }
+
+  /** Bytes of a request body went to the endpoint. */
+  recordSent(bytes: number): void {
+    this.context.counters.addEndpoint(this.slot, COUNTER_BYTES_SENT, bytes);
+  }
+
+  /** Bytes of a response body came. */
+  recordReceived(bytes: number): void {
+    this.context.counters.addEndpoint(this.slot, COUNTER_BYTES_RECEIVED, bytes);
   }
 
   /** A response is complete. */

@@ -117,8 +117,8 @@ export class Exchange
   constructor(context: WorkerContext, downstream: Downstream) {
     this.context = context;
     this.downstream = downstream;
-    this.body = new RequestBody(downstream);
     this.current = new Attempt(context);
+    this.body = new RequestBody(downstream, this.current);
     this.pickRequest = this.current.pickRequest;
     this.retries = new Retries(context, this, this.current, this.body);
     this.hedging = new Hedging(context, this.current, this.retries);
@@ -353,6 +353,7 @@ export class Exchange
   }
 
   onBody(chunk: Uint8Array): boolean {
+    this.current.recordReceived(chunk.length);
     return this.downstream.write(chunk);
   }
 

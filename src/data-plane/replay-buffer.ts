@@ -40,8 +40,13 @@ export class ReplayBuffer {
     this.chunks.push(Buffer.from(chunk));
   }
 
-  /** Sends what is kept; the caller goes on with what comes next. */
-  replayTo(call: UpstreamCall): void {
-    for (const chunk of this.chunks) call.write(chunk);
+  /** Sends what is kept; the caller goes on with what comes next. @returns bytes. */
+  replayTo(call: UpstreamCall): number {
+    let bytes = 0;
+    for (const chunk of this.chunks) {
+      bytes += chunk.length;
+      call.write(chunk);
+    }
+    return bytes;
   }
 }

@@ -1,5 +1,6 @@
 // A request's body on its way from the client to the upstream: passes it on with backpressure, holds what comes
 // while nobody can take it, and repeats its beginning when a request is sent again. Owned by an exchange.
+import type { Attempt } from './attempt.ts';
 import type { Downstream } from './downstream.ts';
 import { HeldBody } from './held-body.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
@@ -7,6 +8,7 @@ import type { UpstreamCall } from './upstream/engine.ts';
 
 export class RequestBody {
   private readonly downstream: Downstream;
+  private readonly current: Attempt;
   private readonly replay: ReplayBuffer = new ReplayBuffer();
   private readonly held: HeldBody = new HeldBody();
   private call: UpstreamCall | null = null;
@@ -18,8 +20,10 @@ export class RequestBody {
   private isUpstreamFull = false;
   private isClientPaused = false;
 
-  constructor(downstream: Downstream) {
+  /** @param current where the body goes to. */
+  constructor(downstream: Downstream, current: Attempt) {
     this.downstream = downstream;
+    this.current = current;
   }
 
   /** A request begins. @param hasBody false when there is nothing to come. */
@@ -62,7 +66,7 @@ export class RequestBody {
     this.call = call;
     this.isUpstreamFull = false;
     this.isEndPassed = false;
-    this.replay.replayTo(call);
+    this.current.recordSent(this.replay.replayTo(call));
     this.pump();
   }
 
@@ -100,6 +104,7 @@ export class RequestBody {
 
   private pass(chunk: Uint8Array): void {
     this.replay.append(chunk);
+    this.current.recordSent(chunk.length);
     if (chunk.length > 0 && !this.call!.write(chunk)) this.isUpstreamFull = true;
   }
 

@@ -15,12 +15,18 @@ import { PendingQueue } from '../shared-state/pending-queue.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
 import { UpstreamTable } from '../shared-state/upstream-table.ts';
 import { addWorkerActive } from '../shared-state/worker-table.ts';
-import type { Structure, StructureEndpoint, WorkerStart } from '../worker-messages.ts';
+import type {
+  Structure,
+  StructureEndpoint,
+  WorkerMessage,
+  WorkerStart,
+} from '../worker-messages.ts';
 import { InFlight } from './in-flight.ts';
 import { Affinity } from './affinity.ts';
 import { ConnectionGate } from './connection-gate.ts';
 import { DelayLine } from './delay-line.ts';
 import { LateHeads } from './late-heads.ts';
+import { PickExplainer } from './pick-explainer.ts';
 import { Route, Router } from './router.ts';
 import { ConnectionBudget } from './upstream/connection-budget.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
@@ -53,6 +59,7 @@ export class WorkerContext {
   private readonly tables: UpstreamTable[] = [];
   private readonly epochs: EpochReader;
   private readonly engines: Engines;
+  private readonly tell: (message: WorkerMessage) => void;
   private readonly doorbell: Doorbell;
   private readonly limits: WorkerLimits;
   /** The structure that belongs to a published epoch and is not adopted yet. */
@@ -72,6 +79,7 @@ export class WorkerContext {
     this.random = random;
     this.wheel = wheel;
     this.engines = engines;
+    this.tell = (message) => start.port.postMessage(message);
     for (let upstream = 0; upstream < this.state.sizes.upstreams; upstream++) {
       this.tables.push(new UpstreamTable(this.state, this.accounting, upstream));
     }
@@ -211,7 +219,8 @@ export class WorkerContext {
       }
       const affinity = new Affinity(config, structure.endpoints[name] ?? []);
       const table = this.tables[index]!;
-      upstreams.set(name, new WorkerUpstream(config, index, table, endpoints, affinity));
+      const explainer = this.explainerOf(config);
+      upstreams.set(name, new WorkerUpstream(config, index, table, endpoints, affinity, explainer));
     }
     this.endpoints = endpoints;
     this.upstreams = upstreams;
@@ -224,6 +233,17 @@ export class WorkerContext {
         old.connections.close();
       }
     }
+  }
+
+  private explainerOf({ name, explain }: UpstreamConfig): PickExplainer | null {
+    if (explain.sample === 0) return null;
+    return new PickExplainer({
+      upstream: name,
+      worker: this.worker,
+      share: explain.sample,
+      addressOf: (slot) => this.endpoints[slot]?.endpoint.address.text ?? '',
+      send: (pick) => this.tell({ type: 'explained', pick }),
+    });
   }
 
   private budgetOf(upstream: number, cap: number): ConnectionBudget {

@@ -3,6 +3,7 @@
 import type { EndpointConfig, UpstreamConfig } from '../config/config.ts';
 import type { UpstreamTable } from '../shared-state/upstream-table.ts';
 import type { Affinity } from './affinity.ts';
+import type { PickExplainer } from './pick-explainer.ts';
 import type { UpstreamErrorCode, EndpointConnections } from './upstream/engine.ts';
 
 /** A worker's way to one endpoint. Lives as long as the endpoint keeps its slot. */
@@ -23,6 +24,8 @@ export class WorkerUpstream {
   readonly endpoints: readonly (WorkerEndpoint | undefined)[];
   /** What ties requests to endpoints. */
   readonly affinity: Affinity;
+  /** null = picks are not explained. */
+  readonly explainer: PickExplainer | null;
   private readonly retryMethods: ReadonlySet<string>;
   private readonly retryOn: ReadonlySet<string>;
 
@@ -32,6 +35,7 @@ export class WorkerUpstream {
     table: UpstreamTable,
     endpoints: readonly (WorkerEndpoint | undefined)[],
     affinity: Affinity,
+    explainer: PickExplainer | null,
   ) {
     this.name = config.name;
     this.index = index;
@@ -39,6 +43,7 @@ export class WorkerUpstream {
     this.table = table;
     this.endpoints = endpoints;
     this.affinity = affinity;
+    this.explainer = explainer;
     this.retryMethods = new Set(config.retry.methods);
     this.retryOn = new Set(config.retry.on);
   }

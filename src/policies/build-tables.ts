@@ -19,7 +19,7 @@ export interface TableEndpoint extends EntryPublication {
 }
 
 /** The part of an upstream's configuration that its tables depend on. */
-export interface TableOptions extends Pick<UpstreamConfig, 'leastConnections'> {
+export interface TableOptions extends Pick<UpstreamConfig, 'leastConnections' | 'peakEwma'> {
   readonly hash: Omit<UpstreamConfig['hash'], 'key'>;
   readonly circuitBreaker: Pick<UpstreamConfig['circuitBreaker'], 'maxRequests'>;
 }
@@ -60,6 +60,7 @@ export function buildTables(
     tiers,
     maxRequests: options.circuitBreaker.maxRequests,
     halfLifeMs: options.leastConnections.halfLifeMs,
+    ewmaDecayMs: options.peakEwma.decayMs,
     balanceFactor: Math.round(options.hash.balanceFactor * 1000),
   };
 }

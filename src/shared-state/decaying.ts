@@ -10,9 +10,6 @@ import {
   SLOT_WORDS,
 } from './layout.ts';
 
-/** Source: Finagle PeakEwma's and Linkerd's default decay, 10 s. */
-export const PEAK_EWMA_DECAY_MS = 10_000;
-
 /** Swaps lost to other threads before an update is left out: theirs are as good for a score. */
 const UPDATE_ATTEMPTS_MAX = 8;
 
@@ -58,6 +55,7 @@ export function updatePeakEwma(
   slot: number,
   sampleUs: number,
   nowMs: number,
+  decayMs: number,
   mayLower: boolean,
 ): void {
   const word = slot * SLOT_WORDS + SLOT_EWMA_US;
@@ -70,7 +68,7 @@ export function updatePeakEwma(
     let next = sample;
     if (bits !== 0 && sample < value) {
       if (!mayLower) return;
-      const kept = fading(elapsedMs(atMs, nowMs) / PEAK_EWMA_DECAY_MS);
+      const kept = fading(elapsedMs(atMs, nowMs) / decayMs);
       next = value * kept + sample * (1 - kept);
     }
     if (Atomics.compareExchange(slots, word, bits, bitsOf(next)) === bits) {
@@ -82,18 +80,19 @@ export function updatePeakEwma(
 
 /**
  * The smoothed response time in µs, faded since its last sample so that a slow endpoint is tried again; 0 = no sample.
- * @param floats SharedState.slotFloats.
+ * @param floats SharedState.slotFloats. @param decayMs > 0.
  */
 export function readPeakEwma(
   slots: Int32Array,
   floats: Float32Array,
   slot: number,
   nowMs: number,
+  decayMs: number,
 ): number {
   const value = floats[slot * SLOT_WORDS + SLOT_EWMA_US]!;
   if (value === 0) return 0;
   const age = elapsedMs(slots[slot * SLOT_WORDS + SLOT_EWMA_AT_MS]!, nowMs);
-  return value * fading(age / PEAK_EWMA_DECAY_MS);
+  return value * fading(age / decayMs);
 }
 
 /** Counts one pick. @param halfLifeMs > 0. */

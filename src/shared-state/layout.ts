@@ -73,6 +73,8 @@ export const UPSTREAM_MAX_REQUESTS = 4;
 export const UPSTREAM_HALF_LIFE_MS = 5;
 /** Bounded loads of the hashing policies, thousandths of the average; 0 = unbounded. */
 export const UPSTREAM_BALANCE_FACTOR = 6;
+/** Time in which a response time fades to 1/e in peak-ewma's average, ms > 0. */
+export const UPSTREAM_EWMA_DECAY_MS = 7;
 /** First of TIER_COUNT × TIER_WORDS. */
 export const UPSTREAM_TIERS = 8;
 
@@ -274,6 +276,9 @@ export const COUNTER_REQUESTS = 0;
 export const COUNTER_FAILURES = 1;
 export const COUNTER_CONNECT_FAILURES = 2;
 export const COUNTER_RESPONSES_5XX = 3;
+/** Bytes of bodies: of requests to the endpoint, of responses from it. */
+export const COUNTER_BYTES_SENT = 4;
+export const COUNTER_BYTES_RECEIVED = 5;
 export const ENDPOINT_COUNTERS = 8;
 /** Per upstream. */
 export const COUNTER_RETRIES = 0;

@@ -15,6 +15,7 @@ export const OUTCOME_UNKNOWN = -1;
  * @param status the response's, OUTCOME_TIMEOUT or OUTCOME_UNKNOWN.
  * @param elapsedUs from dispatch to the response head, or to the timeout; whole µs are kept.
  * @param nowMs timeWordOf() of the worker's clock.
+ * @param ewmaDecayMs the upstream's, > 0.
  */
 export function recordOutcome(
   state: SharedState,
@@ -23,11 +24,12 @@ export function recordOutcome(
   status: number,
   elapsedUs: number,
   nowMs: number,
+  ewmaDecayMs: number,
 ): void {
   if (status < 0) return;
   const isAnswer = status > 0 && status < 500;
   const valueUs = Math.min(elapsedUs, 0x7fffffff);
-  updatePeakEwma(state.slots, slot, valueUs, nowMs, isAnswer);
+  updatePeakEwma(state.slots, slot, valueUs, nowMs, ewmaDecayMs, isAnswer);
   if (isAnswer || status === OUTCOME_TIMEOUT) {
     recordResponseTime(state, worker, slot, valueUs, nowMs);
   }

@@ -24,6 +24,7 @@ import {
   UPSTREAM_BALANCE_FACTOR,
   UPSTREAM_ENDPOINTS_OFFSET,
   UPSTREAM_ENDPOINT_COUNT,
+  UPSTREAM_EWMA_DECAY_MS,
   UPSTREAM_HALF_LIFE_MS,
   UPSTREAM_HEADER_WORDS,
   UPSTREAM_MAX_REQUESTS,
@@ -64,6 +65,8 @@ export interface UpstreamPublication {
   readonly maxRequests: number;
   /** 0 = recent picks are not scored. */
   readonly halfLifeMs: number;
+  /** > 0 for an upstream in use. */
+  readonly ewmaDecayMs: number;
   /** Thousandths; 0 = unbounded. */
   readonly balanceFactor: number;
 }
@@ -80,6 +83,7 @@ export const EMPTY_PUBLICATION: UpstreamPublication = {
   tiers: [EMPTY_TIER, EMPTY_TIER, EMPTY_TIER],
   maxRequests: 0,
   halfLifeMs: 0,
+  ewmaDecayMs: 0,
   balanceFactor: 0,
 };
 
@@ -158,6 +162,7 @@ export class TablePublisher {
     bank[header + UPSTREAM_ENDPOINTS_OFFSET] = arena;
     bank[header + UPSTREAM_MAX_REQUESTS] = upstream.maxRequests;
     bank[header + UPSTREAM_HALF_LIFE_MS] = upstream.halfLifeMs;
+    bank[header + UPSTREAM_EWMA_DECAY_MS] = upstream.ewmaDecayMs;
     bank[header + UPSTREAM_BALANCE_FACTOR] = upstream.balanceFactor;
     let offset = arena;
     for (const [index, entry] of entries.entries()) {

@@ -30,6 +30,7 @@ import {
   UPSTREAM_BALANCE_FACTOR,
   UPSTREAM_ENDPOINTS_OFFSET,
   UPSTREAM_ENDPOINT_COUNT,
+  UPSTREAM_EWMA_DECAY_MS,
   UPSTREAM_HALF_LIFE_MS,
   UPSTREAM_MAX_REQUESTS,
   UPSTREAM_POLICY,
@@ -97,6 +98,8 @@ export class UpstreamTable {
   maxRequests: number;
   /** 0 = recent picks are not scored. */
   halfLifeMs: number;
+  /** Of peak-ewma's average. */
+  ewmaDecayMs: number;
   /** Thousandths of the average load; 0 = unbounded. */
   balanceFactor: number;
   private bank: Int32Array;
@@ -120,6 +123,7 @@ export class UpstreamTable {
     this.primaryCount = 0;
     this.maxRequests = 0;
     this.halfLifeMs = 0;
+    this.ewmaDecayMs = 0;
     this.balanceFactor = 0;
     this.bank = state.banks[0];
     this.header = 0;
@@ -145,6 +149,7 @@ export class UpstreamTable {
     this.endpointsOffset = bank[header + UPSTREAM_ENDPOINTS_OFFSET]!;
     this.maxRequests = bank[header + UPSTREAM_MAX_REQUESTS]!;
     this.halfLifeMs = bank[header + UPSTREAM_HALF_LIFE_MS]!;
+    this.ewmaDecayMs = bank[header + UPSTREAM_EWMA_DECAY_MS]!;
     this.balanceFactor = bank[header + UPSTREAM_BALANCE_FACTOR]!;
     this.eligibleWeights.fill(-1);
   }
@@ -267,7 +272,7 @@ export class UpstreamTable {
 
   /** Smoothed response time in µs, faded to `nowMs`; 0 = no sample. */
   peakEwmaAt(index: number, nowMs: number): number {
-    return readPeakEwma(this.slots, this.slotFloats, this.slotAt(index), nowMs);
+    return readPeakEwma(this.slots, this.slotFloats, this.slotAt(index), nowMs, this.ewmaDecayMs);
   }
 
   /** Recent picks, each halved every half-life. halfLifeMs must not be 0. */

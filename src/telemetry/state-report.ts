@@ -98,6 +98,9 @@ export interface EndpointReport {
   readonly failures: number;
   readonly connectFailures: number;
   readonly responses5xx: number;
+  /** Bytes of request bodies sent to it, and of response bodies that came from it. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
   readonly consecutiveConnectFailures: number;
   readonly consecutive5xx: number;
   /** By the active check; unknown until it has judged. */

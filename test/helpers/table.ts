@@ -21,6 +21,7 @@ import {
   type UpstreamPublication,
 } from '../../src/shared-state/table-publisher.ts';
 import { UpstreamTable } from '../../src/shared-state/upstream-table.ts';
+import { EWMA_DECAY_MS } from './outcome.ts';
 import { setWorkerState } from '../../src/shared-state/worker-table.ts';
 
 /** An endpoint as a test writes it; the rest is filled in. Its slot is its place in the list unless given. */
@@ -90,6 +91,7 @@ export function publicationOf(
       ...hash,
     },
     leastConnections: { halfLifeMs },
+    peakEwma: { decayMs: EWMA_DECAY_MS },
     circuitBreaker: { maxRequests: 0 },
   };
   return buildTables(policy, options, tableEndpoints(endpoints), sketch.ownZone ?? 0);

@@ -13,17 +13,22 @@ export const evaluationBody = z.strictObject({
   seconds: z.number().min(0.1).max(EVALUATION_SECONDS_MAX).default(10),
 });
 
+export const explainBody = z.strictObject({ sample: z.number().min(0).max(1) });
+
+/** The query of /v1/explain. */
+export const explainQuery = z.strictObject({ upstream: z.string().min(1) });
+
 export const endpointBody = z.strictObject({
   weight: z.int().min(1).max(1000).optional(),
   state: z.enum(['active', 'draining', 'down']).optional(),
 });
 
-/** @throws InputError with every problem of the body. */
-export function parseBody<Body>(schema: z.ZodType<Body>, body: unknown): Body {
+/** @param origin what it is, if not the body. @throws InputError with every problem of it. */
+export function parseBody<Body>(schema: z.ZodType<Body>, body: unknown, origin = 'body'): Body {
   const parsed = schema.safeParse(body ?? {});
   if (parsed.success) return parsed.data;
   throw new InputError(
-    'body',
+    origin,
     parsed.error.issues.map((issue) => ({
       path: issue.path.join('.'),
       line: 0,

@@ -3,7 +3,14 @@ import type { FastifyInstance } from 'fastify';
 import { Metrics, METRICS_CONTENT_TYPE } from '../../telemetry/metrics.ts';
 import { UnknownNameError } from '../faults.ts';
 import type { Administered } from './administered.ts';
-import { endpointBody, evaluationBody, parseBody, policyBody } from './bodies.ts';
+import {
+  endpointBody,
+  evaluationBody,
+  explainBody,
+  explainQuery,
+  parseBody,
+  policyBody,
+} from './bodies.ts';
 
 /** Paths that a load balancer or supervisor in front asks without a token. */
 export const OPEN_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
@@ -51,6 +58,17 @@ export function addRoutes(
     const left = new AbortController();
     reply.raw.once('close', () => left.abort());
     return balancer.evaluatePolicy(request.params.name, order, left.signal);
+  });
+
+  server.put<{ Params: NameParams }>('/v1/upstreams/:name/explain', async (request) => {
+    const { sample } = parseBody(explainBody, request.body);
+    await balancer.setExplain(request.params.name, sample);
+    return { upstream: request.params.name, sample };
+  });
+
+  server.get('/v1/explain', (request) => {
+    const { upstream } = parseBody(explainQuery, request.query, 'query');
+    return balancer.explained(upstream);
   });
 
   server.put<{ Params: EndpointParams }>('/v1/upstreams/:name/endpoints/*', async (request) => {

@@ -27,6 +27,7 @@ test('a worker that is silent for more than 3 s is stalled, until it beats again
     },
     gates: {},
     runTask: () => Promise.resolve(),
+    onExplained: () => undefined,
   });
   // Not serving: nothing is expected of it.
   life.watch(0);
@@ -61,7 +62,15 @@ test('a worker that hangs at its start is waited for until the deadline, and one
   };
   const lifeOf = (runTask: RunTask, startDeadlineMs: number): WorkerLife => {
     const logger = createLogger({ level: 'silent' });
-    const options = { worker: 0, state, logger, structure: () => structure, gates: {} };
+    const onExplained = (): void => undefined;
+    const options = {
+      worker: 0,
+      state,
+      logger,
+      structure: () => structure,
+      gates: {},
+      onExplained,
+    };
     return new WorkerLife({ ...options, runTask, startDeadlineMs });
   };
   let end = (): void => undefined;

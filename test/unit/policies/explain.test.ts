@@ -9,7 +9,7 @@ import {
   FLAG_PROBE_DOWN,
   PANIC_MASK,
 } from '../../../src/shared-state/layout.ts';
-import { recordOutcome } from '../../../src/shared-state/outcome.ts';
+import { recordOutcome } from '../../helpers/outcome.ts';
 import { changeFlags, setIneligibleMask } from '../../../src/shared-state/slot-words.ts';
 import { PickRequest } from '../../../src/shared-state/upstream-table.ts';
 import { TestUpstream } from '../../helpers/table.ts';

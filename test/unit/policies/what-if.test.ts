@@ -4,7 +4,7 @@ import type { PolicyName } from '../../../src/config/config.ts';
 import { WhatIf } from '../../../src/policies/index.ts';
 import { SeededRandom } from '../../../src/random.ts';
 import { FLAG_PROBE_DOWN } from '../../../src/shared-state/layout.ts';
-import { recordOutcome } from '../../../src/shared-state/outcome.ts';
+import { recordOutcome } from '../../helpers/outcome.ts';
 import { changeFlags } from '../../../src/shared-state/slot-words.ts';
 import { type EndpointSketch, TestUpstream, publicationOf } from '../../helpers/table.ts';
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
-  PEAK_EWMA_DECAY_MS,
   addRecentPick,
   elapsedMs,
   readPeakEwma,
@@ -12,7 +11,7 @@ import { allocate } from '../../../src/shared-state/layout.ts';
 import {
   OUTCOME_TIMEOUT,
   OUTCOME_UNKNOWN,
-  recordOutcome,
+  recordOutcome as recordDecaying,
 } from '../../../src/shared-state/outcome.ts';
 import {
   READ_SAMPLES_MAX,
@@ -25,13 +24,14 @@ import {
 } from '../../../src/shared-state/response-times.ts';
 import { SharedState } from '../../../src/shared-state/shared-state.ts';
 import { resetSlot } from '../../../src/shared-state/slot-words.ts';
+import { EWMA_DECAY_MS, recordOutcome } from '../../helpers/outcome.ts';
 
 function newState(workers = 1): SharedState {
   return new SharedState(allocate({ workers, endpoints: 2, upstreams: 1 }));
 }
 
 function ewma(state: SharedState, nowMs: number, slot = 0): number {
-  return readPeakEwma(state.slots, state.slotFloats, slot, nowMs);
+  return readPeakEwma(state.slots, state.slotFloats, slot, nowMs, EWMA_DECAY_MS);
 }
 
 function assertNear(actual: number, expected: number): void {
@@ -67,24 +67,34 @@ describe('peak EWMA', () => {
     recordOutcome(state, 0, 0, 200, 1000, 0);
     recordOutcome(state, 0, 0, 200, 50_000, 1);
     assert.equal(ewma(state, 1), 50_000);
-    recordOutcome(state, 0, 0, 200, 1000, 1 + PEAK_EWMA_DECAY_MS);
-    assertNear(ewma(state, 1 + PEAK_EWMA_DECAY_MS), 50_000 / Math.E + 1000 * (1 - 1 / Math.E));
+    recordOutcome(state, 0, 0, 200, 1000, 1 + EWMA_DECAY_MS);
+    assertNear(ewma(state, 1 + EWMA_DECAY_MS), 50_000 / Math.E + 1000 * (1 - 1 / Math.E));
   });
 
   it('comes down by many small steps as by one great one', () => {
     const state = newState();
     recordOutcome(state, 0, 0, 200, 50_000, 0);
-    for (let nowMs = 1; nowMs <= PEAK_EWMA_DECAY_MS; nowMs++) {
+    for (let nowMs = 1; nowMs <= EWMA_DECAY_MS; nowMs++) {
       recordOutcome(state, 0, 0, 200, 1000, nowMs);
     }
-    assertNear(ewma(state, PEAK_EWMA_DECAY_MS), 50_000 / Math.E + 1000 * (1 - 1 / Math.E));
+    assertNear(ewma(state, EWMA_DECAY_MS), 50_000 / Math.E + 1000 * (1 - 1 / Math.E));
+  });
+
+  it('comes down by the decay it is given', () => {
+    const state = newState();
+    recordDecaying(state, 0, 0, 200, 50_000, 0, 200);
+    recordDecaying(state, 0, 0, 200, 1000, 200, 200);
+    assertNear(
+      readPeakEwma(state.slots, state.slotFloats, 0, 400, 200),
+      50_000 / Math.E ** 2 + (1000 * (1 - 1 / Math.E)) / Math.E,
+    );
   });
 
   it('fades while no samples come', () => {
     const state = newState();
     recordOutcome(state, 0, 0, 200, 10_000, 0);
     for (const ageMs of [10, 199, 200, 201, 5000, 30_000]) {
-      assertNear(ewma(state, ageMs), 10_000 * Math.exp(-ageMs / PEAK_EWMA_DECAY_MS));
+      assertNear(ewma(state, ageMs), 10_000 * Math.exp(-ageMs / EWMA_DECAY_MS));
     }
   });
 
