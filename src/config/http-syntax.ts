@@ -6,6 +6,8 @@ import { isHostName, parseAddress } from './address.ts';
 const FRAMING_HEADERS: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
+  // The one header every request must have: rewrite.host changes it.
+  'host',
   'keep-alive',
   'proxy-connection',
   'te',

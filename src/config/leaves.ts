@@ -236,7 +236,8 @@ export function requestKey(...words: string[]) {
 }
 
 const HEADER_EXPECTED = 'a header name';
-const SETTABLE_EXPECTED = 'a header name other than those that frame a message';
+const SETTABLE_EXPECTED =
+  'a header name other than Host (see rewrite.host) and those that frame a message';
 
 /** Header names, in lower case from here on, with their values. @param isSet true = the proxy will write them. */
 export function headerMap(isSet: boolean) {

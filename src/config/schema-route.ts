@@ -17,10 +17,19 @@ import {
   text,
 } from './leaves.ts';
 
-const headerRewrite = section({
-  set: option(headerMap(true), {}, 'Headers to set, replacing those of the same name.'),
-  remove: option(list(removableHeader()), [], 'Names of headers to remove.'),
-});
+/** What a client writes as X_User is X-User to many servers. */
+const ANY_SIGNS = ', also in spellings such as X_A for X-A';
+
+function headerRewrite(sameName: string) {
+  return section({
+    set: option(
+      headerMap(true),
+      {},
+      `Headers to set, replacing those of the same name${sameName}.`,
+    ),
+    remove: option(list(removableHeader()), [], `Names of headers to remove${sameName}.`),
+  });
+}
 
 const hostPattern = leaf(
   'a host name without a port, such as api.example.com or *.example.com (international names as xn--)',
@@ -78,8 +87,8 @@ export const route = section({
   ),
   headers: option(
     section({
-      request: option(headerRewrite, {}, 'Towards the upstream.'),
-      response: option(headerRewrite, {}, 'Towards the client.'),
+      request: option(headerRewrite(ANY_SIGNS), {}, 'Towards the upstream.'),
+      response: option(headerRewrite(''), {}, 'Towards the client.'),
     }),
     {},
     'Changes to headers.',

@@ -46,7 +46,6 @@ import { requestBlock } from './request-headers.ts';
 import type { LimitCall, LimitedRequest } from './route-limits.ts';
 import type { RequestReader } from './request-reader.ts';
 import { RETRY_SENT, Retries, type RetryOwner } from './retries.ts';
-import { rewriteResponseBlock } from './response-headers.ts';
 import {
   BODY_NONE,
   type Timed,
@@ -226,7 +225,7 @@ export class Exchange
 
   /** Trailers of the request, checked; comes before the last piece of its body. */
   onRequestTrailers(block: string): void {
-    if (this.isActive) this.body.receiveTrailers(block);
+    if (this.isActive) this.body.receiveTrailers(this.route!.requestRewrite.drop(block));
   }
 
   /** The client can take more of the response. */
@@ -346,7 +345,7 @@ export class Exchange
     if (this.method === 'HEAD' || head.status === 204 || head.status === 304) {
       bodyLength = BODY_ABSENT;
     }
-    const block = rewriteResponseBlock(head.headerBlock, route);
+    const block = route.responseRewrite.apply(head.headerBlock);
     const { preferredSlot } = this.pickRequest;
     const marked = upstream.affinity.mark(block, preferredSlot, current.slot);
     this.downstream.begin(head, marked, bodyLength);
@@ -361,7 +360,7 @@ export class Exchange
     this.current.recordEnd();
     this.call = null;
     this.body.release();
-    this.downstream.end(this.acceptsTrailers ? trailers : '');
+    this.downstream.end(this.acceptsTrailers ? this.route!.responseRewrite.drop(trailers) : '');
     this.settle();
   }
 

@@ -12,32 +12,15 @@ export function requestBlock(
   forwarding: string,
 ): string {
   const host = hostFor(route.config.rewrite.host, reader.host, upstream);
-  const { set, remove } = route.config.headers.request;
   const block = 'host: ' + host + '\r\n' + reader.block + forwarding;
-  const names = Object.keys(set);
-  return names.length > 0 || remove.length > 0 ? rewrite(block, set, names, remove) : block;
+  const { requestRewrite } = route;
+  if (requestRewrite.isEmpty) return block;
+  const lines = requestRewrite.apply(block.slice(0, -2));
+  return lines === '' ? '' : lines + '\r\n';
 }
 
 function hostFor(rule: string, received: string, upstream: WorkerUpstream): string {
   if (rule === 'preserve') return received;
   if (rule !== 'upstream') return rule;
   return upstream.config.tls?.serverName || upstream.name;
-}
-
-function rewrite(
-  block: string,
-  set: Readonly<Record<string, string>>,
-  names: readonly string[],
-  remove: readonly string[],
-): string {
-  const dropped = new Set(remove);
-  for (const name of names) dropped.add(name.toLowerCase());
-  let rewritten = '';
-  for (const line of block.split('\r\n')) {
-    if (line === '') continue;
-    const name = line.slice(0, line.indexOf(':')).toLowerCase();
-    if (!dropped.has(name)) rewritten += line + '\r\n';
-  }
-  for (const name of names) rewritten += `${name}: ${set[name]}\r\n`;
-  return rewritten;
 }

@@ -8,6 +8,7 @@ import { BODY_CHUNKED, BODY_NONE } from './upstream/engine.ts';
 
 /** Any byte that must not stand in a header block: controls, DEL and above, and CR or LF that end no line. */
 const FORBIDDEN_IN_BLOCK = /[^\t\r\n\x20-\x7e]|\r[^\n]|[^\r]\n/;
+const FORBIDDEN_IN_VALUE = /[^\t\x20-\x7e]/;
 /** A target is visible ASCII and has no fragment; uWS has dropped the spaces around it. */
 const FORBIDDEN_IN_TARGET = /[^\x21\x22\x24-\x7e]/;
 /** reg-name, IPv4 or [IPv6], with an optional port. Source: RFC 3986 §3.2.2, RFC 9110 §7.2. */
@@ -16,9 +17,13 @@ const HOST = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5}
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const DIGITS = /^[0-9]{1,15}$/;
 
-/** Headers a client may not send in a spelling that some servers fold into the ones we set. */
-const FOLDED_NAMES =
-  /^(?:x[_-]forwarded[_-](?:for|proto|host|port)|x[_-]real[_-]ip|content_length|transfer_encoding)$/;
+/**
+ * The headers that the proxy writes itself, in any spelling that a server behind may fold into one: gateways to CGI-like
+ * interfaces turn every sign of a name into the same one. Source: RFC 3875 §4.1.18.
+ */
+const OWN_NAMES =
+  /^(?:x[^a-z0-9]forwarded[^a-z0-9](?:for|proto|host|port)|x[^a-z0-9]real[^a-z0-9]ip|x[^a-z0-9]millrace[^a-z0-9]mirror|content[^a-z0-9]length|transfer[^a-z0-9]encoding)$/;
+const OTHER_SIGN = /[^a-z0-9-]/;
 
 /** scheme://authority/path?query: what a client sends to a proxy, and may send to any server. RFC 9112 §3.2.2. */
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
@@ -110,6 +115,8 @@ export class RequestReader {
       const name = rawHeaders[index]!.toLowerCase();
       const value = rawHeaders[index + 1]!;
       if (name.charCodeAt(0) === 0x3a) continue;
+      // Node's parsers refuse controls, but can be told not to (--insecure-http-parser).
+      if (FORBIDDEN_IN_VALUE.test(value)) return 'bad-request';
       if (isHttp2 && name === 'cookie') {
         // HTTP/2 clients send a field for each cookie; HTTP/1 has one. Source: RFC 9113 §8.2.3.
         this.headerCount++;
@@ -193,6 +200,9 @@ export class RequestReader {
     if (FORBIDDEN_IN_TARGET.test(this.target)) return 'bad-request';
     if (this.target.charCodeAt(0) !== 0x2f && !this.isServerWide()) return 'bad-request';
     if (this.hasFoldedName || FORBIDDEN_IN_BLOCK.test(this.block)) return 'bad-request';
+    // A trusted proxy's are sent on, outside the block.
+    const told = this.forwardedFor + this.forwardedProto + this.forwardedHost + this.forwarded;
+    if (told !== '' && FORBIDDEN_IN_VALUE.test(told)) return 'bad-request';
     if (this.method !== 'GET') {
       // A gateway is no tunnel: with CONNECT, what follows the head would not be HTTP.
       if (!METHOD.test(this.method) || this.method === 'CONNECT') return 'bad-request';
@@ -247,10 +257,7 @@ export class RequestReader {
           this.forwarded = this.forwarded === '' ? value : this.forwarded + ', ' + value;
           return;
         }
-        if (FOLDED_NAMES.test(name)) {
-          if (name !== 'x-real-ip') this.hasFoldedName = true;
-          return;
-        }
+        if (this.isOwnName(name)) return;
         break;
       case 10:
         if (name === 'keep-alive') return;
@@ -266,7 +273,7 @@ export class RequestReader {
           this.contentLength = value === '' ? 'none' : value;
           return;
         }
-        if (name === 'content_length') this.hasFoldedName = true;
+        if (this.isOwnName(name)) return;
         break;
       case 15:
       case 16:
@@ -289,10 +296,7 @@ export class RequestReader {
           this.forwardedHost = value;
           return;
         }
-        if (FOLDED_NAMES.test(name)) {
-          if (name.includes('_')) this.hasFoldedName = true;
-          return;
-        }
+        if (this.isOwnName(name)) return;
         break;
       case 19:
         if (name === 'proxy-authorization') return;
@@ -301,6 +305,13 @@ export class RequestReader {
         break;
     }
     this.block += name + ': ' + value + '\r\n';
+  }
+
+  /** Whether the proxy writes the header itself; a spelling that is not ours condemns the request. */
+  private isOwnName(name: string): boolean {
+    if (!OWN_NAMES.test(name)) return false;
+    if (OTHER_SIGN.test(name)) this.hasFoldedName = true;
+    return true;
   }
 
   /** Takes out the headers that `Connection` names: they were for this hop. Source: RFC 9110 §7.6.1. */

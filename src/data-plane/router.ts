@@ -1,6 +1,7 @@
 // Finds the route of a request: first match wins. Paths are compared in their normal form; what is forwarded
 // is what came.
 import type { RouteConfig } from '../config/config.ts';
+import { HeaderRewrite } from './header-rewrite.ts';
 import { isDisputed, isUnusual, normalPath } from './path-reading.ts';
 import type { RouteLimits } from './route-limits.ts';
 
@@ -18,6 +19,10 @@ export class Route {
   readonly config: RouteConfig;
   /** null: the route has none. */
   readonly limits: RouteLimits | null;
+  /** Towards the upstream. */
+  readonly requestRewrite: HeaderRewrite;
+  /** Towards the client. */
+  readonly responseRewrite: HeaderRewrite;
   private readonly exactHosts: readonly string[];
   /** `.example.com` for `*.example.com`. */
   private readonly hostSuffixes: readonly string[];
@@ -30,6 +35,8 @@ export class Route {
   constructor(config: RouteConfig, limits: RouteLimits | null = null) {
     this.config = config;
     this.limits = limits;
+    this.requestRewrite = new HeaderRewrite(config.headers.request, true);
+    this.responseRewrite = new HeaderRewrite(config.headers.response, false);
     const { hosts, path, methods, headers } = config.match;
     this.anyHost = hosts.length === 0 || hosts.includes('*');
     this.exactHosts = hosts.filter((host) => !host.startsWith('*.'));

@@ -361,7 +361,8 @@ class UwsDownstream implements Downstream, LateHead {
     if (block !== '') {
       // One call for all headers: the block continues in the "value" of its first line.
       const colon = block.indexOf(':');
-      const value = block.slice(colon + 2);
+      // uWS writes a space behind the colon; not every upstream does.
+      const value = block.slice(block.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1);
       res.writeHeader(
         block.slice(0, colon),
         NON_ASCII.test(value) ? Buffer.from(value, 'latin1') : value,

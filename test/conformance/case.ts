@@ -42,6 +42,11 @@ export interface ConformanceCase {
   readonly deviations?: Partial<Readonly<Record<ListenerEngine, Deviation>>>;
 }
 
+/** All that the client sends. */
+export function sentBytes({ send }: ConformanceCase): string {
+  return typeof send === 'string' ? send : send.join('');
+}
+
 /** A message's head: lines joined by CRLF, and the empty line. */
 export function head(...lines: string[]): string {
   return lines.join('\r\n') + '\r\n\r\n';

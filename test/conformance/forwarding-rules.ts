@@ -18,8 +18,26 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
   'x-forwarded-host',
   'x-forwarded-port',
   'x-forwarded-proto',
+  'x-millrace-mirror',
   'x-real-ip',
 ]);
+
+/** What the route of conformance runs does to request headers. */
+export const ROUTE_HEADERS = {
+  set: { 'X-Route-User': 'set by the route' },
+  remove: ['X-Route-Secret'],
+};
+const ROUTE_NAME = /^x[^a-z0-9]route[^a-z0-9](?:user|secret)$/;
+
+/** What the client sent, as the route has it. */
+function routed(request: StrictRequest): StrictRequest {
+  const headers = request.headers.filter(([name]) => !ROUTE_NAME.test(name));
+  const added = Object.entries(ROUTE_HEADERS.set).map(([name, value]): [string, string] => [
+    name.toLowerCase(),
+    value,
+  ]);
+  return { ...request, headers: [...headers, ...added] };
+}
 
 /** What must be the same at both ends. */
 function essence(request: StrictRequest): string {
@@ -38,15 +56,19 @@ function essence(request: StrictRequest): string {
 
 /**
  * Compares what a client sent with what the backend saw.
+ * @param isRouted whether the route has changed what was seen.
  * @returns '' or the first request that the client did not send.
  */
-export function findUnsent(sent: readonly StrictRequest[], seen: readonly StrictRequest[]): string {
+export function findUnsent(
+  sent: readonly StrictRequest[],
+  seen: readonly StrictRequest[],
+  isRouted = true,
+): string {
   for (const [index, request] of seen.entries()) {
     const original = sent[index];
     if (original === undefined) return `never sent: ${essence(request)}`;
-    if (essence(original) !== essence(request)) {
-      return `sent ${essence(original)}, seen ${essence(request)}`;
-    }
+    const expected = essence(isRouted ? routed(original) : original);
+    if (expected !== essence(request)) return `sent ${expected}, seen ${essence(request)}`;
   }
   return '';
 }

@@ -1,16 +1,20 @@
 // Writes the results as the tables of docs/conformance.md. The same results give the same text.
-import { LISTENER_ENGINES, type ListenerEngine } from './case.ts';
+import { LISTENER_ENGINES, type ListenerEngine, sentBytes } from './case.ts';
 import { CHAPTERS } from './cases/index.ts';
+import { findUnsent } from './forwarding-rules.ts';
 import type { CaseResult } from './run.ts';
+import { parseRequests } from './strict-parser.ts';
 
 const INTRODUCTION = `# Conformance
 
 Raw requests, sent through a whole proxy to a backend that records every byte, on each listener engine. Each row says
 what the RFC asks for and what came of it. The outcome is the status (in order, where there are several), then what
 became of the connection: \`keep\` (the next request is answered), \`close\`, or \`stall\` (the listener waits for more
-until its timeout). In every row the backend received the requests that the client sent, with the same method, target,
-header values and body, or none. Where an engine's parser hides a difference from us, the row says so. Where what
+until its timeout). The backend received the requests that the client sent, with the same method, target, header values
+and body, or none of them, except in the rows listed under [What arrives otherwise](#what-arrives-otherwise). Where what
 follows in one packet makes an engine close before its answer is out, the row shows that outcome.
+
+The route of these runs sets one header and removes another, so that forging them can be tried.
 
 This page is written by \`npm run conformance -- --write\`; \`npm test\` fails when it is stale.
 `;
@@ -27,6 +31,7 @@ export function conformancePage(results: Results): string {
     const count = (verdict: string) => all.filter((each) => each.verdict === verdict).length;
     page += `| ${engine} | ${all.length} | ${count('conforms')} | ${count('deviates')} | ${count('fails')} |\n`;
   }
+  page += arrivesOtherwise(results);
   let first = 0;
   for (const [title, cases] of CHAPTERS) {
     page += `\n## ${title}\n\n| case | source | requires |`;
@@ -47,6 +52,48 @@ export function conformancePage(results: Results): string {
     first += cases.length;
   }
   return page;
+}
+
+/** The rows in which the backend is shown something that a strict reader does not find in what the client sent. */
+function arrivesOtherwise(results: Results): string {
+  let section = `
+## What arrives otherwise
+
+In these rows an engine's parser reads bytes that a strict reader refuses, or reads in another way, and keeps the difference
+from us: there is nothing to refuse by. What reaches the backend is well-formed in every one of them, its end is told by a
+framing of the proxy's own, and the next client's request is not touched. Every other difference between a client's bytes
+and the backend's fails the run.
+
+One kind goes further: on the uws engine a header line with an empty name hides those behind it, also a Content-Length, and
+what was meant as the body is then read as the client's next request. A client gains nothing by it that a second request
+would not give. Behind another proxy that shares its connections among clients and lets such a line through, use the node
+engine.
+
+| case | engine | why |
+|---|---|---|
+`;
+  for (const engine of LISTENER_ENGINES) {
+    for (const result of results[engine]) {
+      const why = whyOtherwise(result, engine);
+      if (why !== '')
+        section += `| ${escapeCell(result.case.name)} | ${engine} | ${escapeCell(why)} |\n`;
+    }
+  }
+  return section;
+}
+
+/** @returns '' when the backend sees what was sent. */
+function whyOtherwise({ case: each, outcome }: CaseResult, engine: ListenerEngine): string {
+  const sent = parseRequests(sentBytes(each));
+  const deviation = each.deviations?.[engine];
+  if (deviation?.backendReads !== undefined) {
+    return findUnsent(sent, parseRequests(deviation.backendReads), false) === ''
+      ? ''
+      : deviation.reason;
+  }
+  const isLenient = each.mayReadAs !== undefined && outcome.startsWith('200');
+  if (!isLenient || findUnsent(sent, parseRequests(each.mayReadAs), false) === '') return '';
+  return `the RFC lets a recipient be lenient: ${each.requires}`;
 }
 
 /** Text that stays in its table cell. */

@@ -2,8 +2,8 @@
 // (127.0.0.0/8), so that cases can run side by side and every request at the backend is known to be of one case.
 import { connect } from 'node:net';
 import { Proxy } from '../helpers/proxy.ts';
-import type { ConformanceCase, ListenerEngine } from './case.ts';
-import { findUnsent } from './forwarding-rules.ts';
+import { type ConformanceCase, type ListenerEngine, sentBytes } from './case.ts';
+import { findUnsent, ROUTE_HEADERS } from './forwarding-rules.ts';
 import { RecordingBackend } from './recording-backend.ts';
 import { parseRequests } from './strict-parser.ts';
 
@@ -40,7 +40,10 @@ export async function runCases(
   const backend = await RecordingBackend.start();
   const proxy = await Proxy.start(
     { endpoints: [`127.0.0.1:${backend.port}`] },
-    { listeners: [{ name: 'web', address: '127.0.0.1:0', engine }] },
+    {
+      listeners: [{ name: 'web', address: '127.0.0.1:0', engine }],
+      routes: [{ upstream: 'api', headers: { request: ROUTE_HEADERS } }],
+    },
   );
   const observed: Observed[] = [];
   try {
@@ -81,8 +84,8 @@ function judge(
   const seen = hasSentinel ? all.slice(0, -1) : all;
   const deviation = each.deviations?.[engine];
   const isDeviating = deviation !== undefined && deviation.outcome === outcome;
-  const bytes = typeof each.send === 'string' ? each.send : each.send.join('');
-  const readAs = (isDeviating ? deviation.backendReads : undefined) ?? each.mayReadAs ?? bytes;
+  const readAs =
+    (isDeviating ? deviation.backendReads : undefined) ?? each.mayReadAs ?? sentBytes(each);
   const unsent = findUnsent(parseRequests(readAs), seen);
   const result = { case: each, outcome, seenCount: seen.length };
   if (unsent !== '') return { ...result, verdict: 'fails', note: unsent };

@@ -101,8 +101,8 @@ export function parseAnswer(text: string): ParsedAnswer {
   const [statusLine, ...lines] = text.slice(0, end).split('\r\n');
   const [, status, reason] = /^HTTP\/1\.1 (\d{3}) (.*)$/.exec(statusLine!)!;
   const headers = lines.map((line): [string, string] => {
-    const colon = line.indexOf(': ');
-    return [line.slice(0, colon), line.slice(colon + 2)];
+    const colon = line.indexOf(':');
+    return [line.slice(0, colon), line.slice(colon + 1).replace(/^ /, '')];
   });
   const isChunked = headers.some(([name]) => name.toLowerCase() === 'transfer-encoding');
   const rest = text.slice(end + 4);

@@ -14,6 +14,7 @@ import { Exchange } from '../exchange.ts';
 import type { LateHead } from '../late-heads.ts';
 import { answerHeaders, answerText, grpcFields, isGrpcType, statusOf } from '../own-answer.ts';
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
+import { valueIn } from '../upstream/header-block.ts';
 import { trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import type { Intake, Peer } from './intake.ts';
@@ -258,7 +259,7 @@ function blockFields(block: string): OutgoingHttpHeaders {
   for (const line of block.split('\r\n')) {
     const colon = line.indexOf(':');
     const name = line.slice(0, colon).toLowerCase();
-    const value = line.slice(colon + 2);
+    const value = valueIn(line, colon);
     if (CONNECTION_HEADERS.has(name)) continue;
     const known = headers[name];
     if (known === undefined) headers[name] = value;

@@ -43,10 +43,11 @@ export interface UpstreamRequest {
 }
 
 /**
- * A response head as it is passed on. `headerBlock` holds `Name: value` lines joined by CRLF with no
- * final CRLF, in the upstream's order and spelling, one latin1 character a byte; '' = no header. Hop-by-hop
- * headers (also those `Connection` names), Content-Length, Transfer-Encoding, Date and Keep-Alive are removed.
- * Checked by the engine: no control bytes, no line without a name. The object is only valid until onHead returns.
+ * A response head as it is passed on. `headerBlock` holds `Name: value` lines joined by CRLF with no final CRLF, in
+ * the upstream's order, spelling and spacing (also none behind the colon), one latin1 character a byte; '' = no
+ * header. Hop-by-hop headers (also those `Connection` names), Content-Length, Transfer-Encoding, Date and Keep-Alive
+ * are removed. Checked by the engine: no control bytes, no line without a name. The object is only valid until onHead
+ * returns.
  */
 export interface UpstreamHead {
   readonly status: number;

@@ -19,6 +19,16 @@ const FORBIDDEN = /[\x00-\x08\x0a-\x1f\x7f]/; // oxlint-disable-line no-control-
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const DIGITS = /^[0-9]{1,15}$/;
 
+/** A name as a gateway to a CGI-like interface reads it: by letters and digits alone. Source: RFC 3875 §4.1.18. */
+export function foldedName(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z0-9]/g, '-');
+}
+
+/** The value in a `Name: value` line, without the space around it, of which an upstream may send any amount. */
+export function valueIn(line: string, colon: number): string {
+  return line.slice(colon + 1).replaceAll(/^[ \t]+|[ \t]+$/g, '');
+}
+
 export interface HeaderBlock {
   /** As UpstreamHead.headerBlock. */
   readonly headerBlock: string;

@@ -1,5 +1,6 @@
 // Trailers: the fields behind a body, from either side. They are passed on apart from the headers, and only those that
 // cannot change how the message before them was understood. Used by listeners and engines, on worker threads.
+import { foldedName, valueIn } from './header-block.ts';
 
 /** Names and values as HTTP has them; values are latin1, one character a byte. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -8,7 +9,7 @@ const FORBIDDEN = /[\x00-\x08\x0a-\x1f\x7f]/; // oxlint-disable-line no-control-
 const COUNT_MAX = 100;
 
 /**
- * Never passed on behind a body: framing, routing, this hop, who asks, and what the body is.
+ * Never passed on behind a body, in any spelling: framing, routing, this hop, who asks, and what the body is.
  * Source: RFC 9110 § 6.5.1, § 7.6.1.
  */
 const DROPPED_TRAILERS: ReadonlySet<string> = new Set([
@@ -38,6 +39,7 @@ const DROPPED_TRAILERS: ReadonlySet<string> = new Set([
   'x-forwarded-host',
   'x-forwarded-port',
   'x-forwarded-proto',
+  'x-millrace-mirror',
   'x-real-ip',
 ]);
 
@@ -53,7 +55,7 @@ export function trailerBlock(pairs: readonly string[]): string | null {
     const value = pairs[index + 1]!;
     if (name.charCodeAt(0) === 0x3a) continue;
     if (!NAME.test(name) || FORBIDDEN.test(value)) return null;
-    if (DROPPED_TRAILERS.has(name.toLowerCase())) continue;
+    if (DROPPED_TRAILERS.has(foldedName(name))) continue;
     block += `${block === '' ? '' : '\r\n'}${name}: ${value}`;
   }
   return block;
@@ -66,7 +68,7 @@ export function trailerBlockOfText(text: string): string | null {
   for (const line of text.split('\r\n')) {
     if (line === '') continue;
     const colon = line.indexOf(':');
-    pairs.push(line.slice(0, colon), line.slice(colon + 1).trim());
+    pairs.push(line.slice(0, colon), valueIn(line, colon));
   }
   return trailerBlock(pairs);
 }
@@ -77,7 +79,7 @@ export function blockPairs(block: string): string[] {
   if (block === '') return pairs;
   for (const line of block.split('\r\n')) {
     const colon = line.indexOf(':');
-    pairs.push(line.slice(0, colon), line.slice(colon + 2));
+    pairs.push(line.slice(0, colon), valueIn(line, colon));
   }
   return pairs;
 }

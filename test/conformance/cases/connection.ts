@@ -135,6 +135,20 @@ export const connectionCases: readonly ConformanceCase[] = [
       },
     },
   },
+  {
+    ...poisoned('a length hidden behind an empty name, its body in a packet of its own', '', [
+      '400 close',
+    ]),
+    send: [post([': x', `Content-Length: ${SMUGGLED.length}`], ''), SMUGGLED],
+    deviations: {
+      uws: {
+        outcome: '200 200 keep',
+        backendReads: post([], '') + SMUGGLED,
+        reason:
+          'uWS takes a line with an empty name for the end of the headers, and tells nobody; the body is read as the next request',
+      },
+    },
+  },
   expecting('Expect: 100-continue', '100-continue', ['200 keep']),
   expecting('Expect: 100-Continue', '100-Continue', ['200 keep']),
   expecting('an unknown expectation', 'miracles', ['200 keep', '417 close', '417 keep']),

@@ -41,6 +41,17 @@ function folded(line: string): ConformanceCase {
   };
 }
 
+/** A header that the route sets or removes, in the client's words: the backend does not see it. */
+function overruled(line: string): ConformanceCase {
+  return {
+    name: `a header that the route sets or removes: ${line.slice(0, line.indexOf(':'))}`,
+    source: 'RFC 3875 §4.1.18',
+    requires: 'What the route sets or removes cannot be forged in another spelling.',
+    send: get(line, 'X-Other: 1'),
+    accept: ['200 keep'],
+  };
+}
+
 /** uWS takes bytes of 0x80 and above at either end of a value for space. */
 function trimmed(name: string, line: string, arrivesAs: string): ConformanceCase {
   return {
@@ -189,4 +200,16 @@ export const headerCases: readonly ConformanceCase[] = [
   folded('X_Real_IP: 192.0.2.1'),
   folded('Content_Length: 5'),
   folded('Transfer_Encoding: chunked'),
+  folded('X.Forwarded.For: 192.0.2.1'),
+  folded('X-Forwarded~For: 192.0.2.1'),
+  folded('X+Real+IP: 192.0.2.1'),
+  folded('Content.Length: 5'),
+  folded('Transfer~Encoding: chunked'),
+  folded('x_millrace_mirror: 1'),
+  overruled('X-Route-User: forged'),
+  overruled('x_route_user: forged'),
+  overruled('X.Route_User: forged'),
+  overruled('X_Route_Secret: 1'),
+  overruled('X-Route-SECRET: 1'),
+  refused('latin1 in X-Forwarded-For', OPAQUE, 'X-Forwarded-For: 192.0.2.1\xe9, 192.0.2.2'),
 ];

@@ -19,7 +19,11 @@ before(async () => {
     request.resume();
     request.on('end', () => {
       response.write('body');
-      response.addTrailers({ 'X-Sum': 'abc', 'X-Got': JSON.stringify(request.rawTrailers) });
+      response.addTrailers({
+        'X-Sum': 'abc',
+        'X-Inner': '1',
+        'X-Got': JSON.stringify(request.rawTrailers),
+      });
       response.end();
     });
   }).listen(0, '127.0.0.1');
@@ -32,7 +36,18 @@ before(async () => {
   ] as const) {
     proxies[name] = await Proxy.start(
       { connection: { engine }, endpoints: [endpoint] },
-      { listeners: [{ name: 'web', address: '127.0.0.1:0', ...listener }] },
+      {
+        listeners: [{ name: 'web', address: '127.0.0.1:0', ...listener }],
+        routes: [
+          {
+            upstream: 'api',
+            headers: {
+              request: { set: { 'X-User': 'route' }, remove: ['x-secret'] },
+              response: { remove: ['x-inner'] },
+            },
+          },
+        ],
+      },
     );
   }
 });
@@ -95,9 +110,10 @@ describe('response trailers', () => {
 describe('request trailers', () => {
   const post =
     'POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n' +
-    '5\r\nhello\r\n0\r\nX-Mine: 1\r\nHost: evil\r\n\r\n';
+    '5\r\nhello\r\n0\r\nX-Mine: 1\r\nHost: evil\r\n' +
+    'X_User: forged\r\nX-Secret: 1\r\nX.Forwarded.For: 192.0.2.1\r\n\r\n';
 
-  test('reach the endpoint, those that are allowed', async () => {
+  test('reach the endpoint, those that are allowed and that the route leaves alone', async () => {
     const text = await proxies['wire']!.exchange(post, hasEnd);
     assert.match(text, /x-got: \["X-Mine","1"\]/i);
   });
