@@ -76,7 +76,10 @@ function lackingForTls(workload: Workload): string | null {
 function estimateSeconds(options: BenchOptions, present: readonly Peer[]): number {
   let seconds = 0;
   for (const workload of options.workloads) {
-    const peers = peersOf(workload, present, options).length;
+    const suitable = peersOf(workload, present, options).filter(
+      (peer) => peer.unsuitable(workload) === null,
+    );
+    const peers = suitable.length;
     const slots = workload.isTls ? 1.5 * peers : 2.4 * peers;
     seconds +=
       slots * options.pairs * (slotSeconds(workload, options) + SLOT_OVERHEAD_SECONDS) +

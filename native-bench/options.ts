@@ -5,8 +5,8 @@ import { BASELINE, PEERS } from './peers/all.ts';
 import type { Peer } from './peers/peer.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
-const FULL = { pairs: 5, seconds: 0.8 } as const;
-const QUICK = { pairs: 5, seconds: 0.7 } as const;
+const FULL = { pairs: 5, seconds: 0.65 } as const;
+const QUICK = { pairs: 5, seconds: 0.6 } as const;
 
 /** What is to be measured. */
 export interface BenchOptions {

@@ -1,10 +1,10 @@
 // What the micro-benchmark measures: the operations that every proxied request pays for, by name.
-import type { PolicyName } from '../../src/config/config.ts';
+import type { PolicyName, RateLimitConfig } from '../../src/config/config.ts';
 import { POLICY_NAMES } from '../../src/policies/index.ts';
 
 /** An operation and the threads that do it at the same time on the same shared memory. */
 export interface MicroCase {
-  readonly operation: 'pick' | 'head' | 'record';
+  readonly operation: 'pick' | 'head' | 'record' | 'limit';
   /** Of `pick`. */
   readonly policy: PolicyName;
   readonly endpoints: number;
@@ -15,6 +15,8 @@ export interface MicroCase {
   readonly explain: number | null;
   /** Of `head`: which of HEADS. */
   readonly head: keyof typeof HEADS;
+  /** Of `limit`. */
+  readonly algorithm: RateLimitConfig['algorithm'];
   readonly threads: number;
 }
 
@@ -48,6 +50,7 @@ export function nameOf(one: MicroCase): string {
   if (one.operation === 'head') {
     return `response head scan: ${one.head}, ${HEADS[one.head].length} bytes`;
   }
+  if (one.operation === 'limit') return `rate limit check: ${one.algorithm}`;
   return 'histogram record';
 }
 
@@ -59,6 +62,7 @@ export function allCases(): MicroCase[] {
     endpoints: 3,
     explain: null,
     head: 'small',
+    algorithm: 'leaky-bucket',
     threads: 1,
   } as const;
   for (const policy of POLICY_NAMES) {
@@ -76,5 +80,10 @@ export function allCases(): MicroCase[] {
   cases.push({ ...base, operation: 'head' });
   cases.push({ ...base, operation: 'head', head: 'large' });
   for (const threads of THREAD_COUNTS) cases.push({ ...base, operation: 'record', threads });
+  for (const algorithm of ['leaky-bucket', 'token-bucket'] as const) {
+    for (const threads of THREAD_COUNTS) {
+      cases.push({ ...base, operation: 'limit', algorithm, threads });
+    }
+  }
   return cases;
 }

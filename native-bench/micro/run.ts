@@ -4,12 +4,16 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { TestUpstream } from '../../test/helpers/table.ts';
 import type { SharedStateBuffers } from '../../src/shared-state/layout.ts';
+import { limitBuffers } from '../../test/helpers/rate-limit.ts';
+import type { LimitTableBuffers } from '../../src/shared-state/limit-table.ts';
 import type { MicroCase } from './cases.ts';
+import { LIMIT_KEYS } from './subjects.ts';
 
 /** What a measuring thread is given. */
 export interface MicroTask {
   readonly case: MicroCase;
   readonly buffers: SharedStateBuffers;
+  readonly limitBuffers: LimitTableBuffers;
   readonly worker: number;
   /** Word 0: threads that are ready; word 1: 1 = run, 2 = stop. */
   readonly control: SharedArrayBuffer;
@@ -40,6 +44,7 @@ export async function runCase(one: MicroCase, seconds: number): Promise<MicroRes
     weight: 1 + (index % 3),
   }));
   const upstream = new TestUpstream(one.policy, endpoints, { workers: one.threads });
+  const tableOfLimits = limitBuffers(LIMIT_KEYS, one.threads);
   const control = new SharedArrayBuffer(8);
   const words = new Int32Array(control);
   const url = new URL('./thread.js', import.meta.url);
@@ -47,6 +52,7 @@ export async function runCase(one: MicroCase, seconds: number): Promise<MicroRes
     const task: MicroTask = {
       case: one,
       buffers: upstream.state.buffers,
+      limitBuffers: tableOfLimits,
       worker,
       control,
       measuresHeap: one.threads === 1,

@@ -8,12 +8,16 @@ import { HistogramRecorder } from '../../src/shared-state/histograms.ts';
 import type { SharedStateBuffers } from '../../src/shared-state/layout.ts';
 import { SharedState } from '../../src/shared-state/shared-state.ts';
 import { PickRequest, type UpstreamTable } from '../../src/shared-state/upstream-table.ts';
+import type { LimitTableBuffers } from '../../src/shared-state/limit-table.ts';
+import { openLimit } from '../../test/helpers/rate-limit.ts';
 import { openView } from '../../test/helpers/table.ts';
 import { HEADS, type MicroCase } from './cases.ts';
 
 /** Requests a thread has in flight while it picks: policies that look at counts must have some to look at. */
 const IN_FLIGHT = 16;
 const OPERATIONS_PER_BATCH = 512;
+/** Clients with a limit each; a power of two. */
+export const LIMIT_KEYS = 256;
 
 /** An operation, done a batch at a time. */
 export interface Subject {
@@ -27,11 +31,40 @@ export interface Subject {
 export function createSubject(
   one: MicroCase,
   buffers: SharedStateBuffers,
+  limits: LimitTableBuffers,
   worker: number,
 ): Subject {
   if (one.operation === 'pick') return createPick(buffers, worker, one.explain);
   if (one.operation === 'head') return createHeadScan(HEADS[one.head]);
+  if (one.operation === 'limit') return createLimit(one.algorithm, limits, worker);
   return createRecord(buffers, worker);
+}
+
+/** A client's request against its limit: some pass, some are refused, and all threads charge the same clients. */
+function createLimit(
+  algorithm: MicroCase['algorithm'],
+  buffers: LimitTableBuffers,
+  worker: number,
+): Subject {
+  const limit = openLimit(
+    { algorithm, keys: LIMIT_KEYS, ratePer1000s: 1_000_000 },
+    buffers,
+    worker,
+  );
+  const keys = Array.from({ length: LIMIT_KEYS }, (_, key) => `10.0.${key >> 8}.${key & 255}`);
+  let turn = 0;
+  return {
+    operationsPerBatch: OPERATIONS_PER_BATCH,
+    prepare() {},
+    run() {
+      for (let count = 0; count < OPERATIONS_PER_BATCH; count++) {
+        turn = (turn + 1) | 0;
+        limit.setKey(keys[turn & (LIMIT_KEYS - 1)]!);
+        // Some 2 µs a request: each client comes twice as fast as it may.
+        limit.charge(turn * 2);
+      }
+    },
+  };
 }
 
 function createPick(buffers: SharedStateBuffers, worker: number, explain: number | null): Subject {

@@ -14,7 +14,7 @@ const HEAP_BATCHES = 2;
 
 const task = workerData as MicroTask;
 const control = new Int32Array(task.control);
-const subject = createSubject(task.case, task.buffers, task.worker);
+const subject = createSubject(task.case, task.buffers, task.limitBuffers, task.worker);
 
 /** ns per operation of each batch. Each alone, so that one that was interrupted is one outlier and no more. */
 const timings = new Float64Array(BATCHES_KEPT);
