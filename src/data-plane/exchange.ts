@@ -2,7 +2,7 @@
 // client, passes the response on with backpressure both ways, and gives back all it reserved exactly once.
 // Runs on a worker thread. Exchanges are pooled by their listener: reset by start(), free again after settle().
 //
-//   start ► (delay of a rate limit) ► enter
+//   start ► (delay of a rate limit) ► (body gathered) ► enter
 //   enter ► attempt ► (engine) onHead ► onBody… ► onEnd ► settle
 //            ▲ │ └─ onError / 502–504 ─ retry? ─┘      └─ every other way out ends in settle, too
 //            │ └ all endpoints full: wait ► onGrant
@@ -108,6 +108,8 @@ export class Exchange
   /** The question to a remote store of rate limits. */
   private limitCall: LimitCall | null = null;
   private isActive = false;
+  /** Its limits allow it; it goes on when enough of its body is here. */
+  private isAwaitingBody = false;
   /** Counted in the upstream. */
   private isEntered = false;
   private isResponseBegun = false;
@@ -117,7 +119,7 @@ export class Exchange
     this.context = context;
     this.downstream = downstream;
     this.current = new Attempt(context);
-    this.body = new RequestBody(downstream, this.current);
+    this.body = new RequestBody(downstream, this.current, () => this.onBodyGathered());
     this.pickRequest = this.current.pickRequest;
     this.retries = new Retries(context, this, this.current, this.body);
     this.hedging = new Hedging(context, this.current, this.retries);
@@ -133,13 +135,14 @@ export class Exchange
     this.isActive = true;
     this.isResponseBegun = false;
     this.isEntered = false;
+    this.isAwaitingBody = false;
     this.current.reset();
     this.call = null;
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
     this.acceptsTrailers = reader.acceptsTrailers;
     this.mayQueue = true;
-    this.body.start(reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0);
+    this.body.start(reader.bodyLength);
     context.adoptIfStale();
     const route = context.router.find(reader);
     this.route = route ?? null;
@@ -168,11 +171,18 @@ export class Exchange
     this.limitCall = null;
     if (refusing !== null) return this.refuseByLimit(refusing);
     if (delayMs > 0) this.context.delays.add(this, delayMs);
-    else this.enter(this.route!);
+    else this.onDelayOver();
   }
 
-  /** A rate limit has held the request back for long enough. */
+  /** The rate limits have held the request back for long enough. */
   onDelayOver(): void {
+    this.isAwaitingBody = this.body.isGathering;
+    if (!this.isAwaitingBody) this.enter(this.route!);
+  }
+
+  private onBodyGathered(): void {
+    if (!this.isAwaitingBody) return;
+    this.isAwaitingBody = false;
     this.enter(this.route!);
   }
 
@@ -457,6 +467,7 @@ export class Exchange
   private settle(): void {
     if (!this.isActive) return;
     this.isActive = false;
+    this.isAwaitingBody = false;
     const { context, current } = this;
     const { slot, upstream } = current;
     current.slot = NO_SLOT;

@@ -1,10 +1,13 @@
 // A request's body on its way from the client to the upstream: passes it on with backpressure, holds what comes
 // while nobody can take it, and repeats its beginning when a request is sent again. Owned by an exchange.
+//
+// A body of known length is gathered before its request goes anywhere: all of it, or as much as can be repeated. A
+// client that sends slowly so holds no endpoint and no connection to one, and what is short can be sent again.
 import type { Attempt } from './attempt.ts';
 import type { Downstream } from './downstream.ts';
 import { HeldBody } from './held-body.ts';
-import { ReplayBuffer } from './replay-buffer.ts';
-import type { UpstreamCall } from './upstream/engine.ts';
+import { REPLAY_BYTES_MAX, ReplayBuffer } from './replay-buffer.ts';
+import { BODY_CHUNKED, BODY_NONE, type UpstreamCall } from './upstream/engine.ts';
 
 export class RequestBody {
   private readonly downstream: Downstream;
@@ -19,15 +22,21 @@ export class RequestBody {
   private isEndPassed = true;
   private isUpstreamFull = false;
   private isClientPaused = false;
+  /** Bytes to hold before the request is sent. */
+  private gatherBytes = 0;
+  private readonly onGathered: () => void;
 
-  /** @param current where the body goes to. */
-  constructor(downstream: Downstream, current: Attempt) {
+  /** @param current where the body goes to. @param onGathered called once a request that `isGathering`, when it is so no longer. */
+  constructor(downstream: Downstream, current: Attempt, onGathered: () => void) {
     this.downstream = downstream;
     this.current = current;
+    this.onGathered = onGathered;
   }
 
-  /** A request begins. @param hasBody false when there is nothing to come. */
-  start(hasBody: boolean): void {
+  /** A request begins. @param length of its body: BODY_NONE, BODY_CHUNKED or bytes. */
+  start(length: number): void {
+    const hasBody = length !== BODY_NONE && length !== 0;
+    this.gatherBytes = hasBody && length !== BODY_CHUNKED ? Math.min(length, REPLAY_BYTES_MAX) : 0;
     this.call = null;
     this.isReceived = !hasBody;
     this.trailers = '';
@@ -41,6 +50,11 @@ export class RequestBody {
     return this.replay.isWhole;
   }
 
+  /** Too little of it is here for the request to be sent. */
+  get isGathering(): boolean {
+    return !this.isReceived && this.held.byteCount < this.gatherBytes;
+  }
+
   /** What follows the body; before its last piece. */
   receiveTrailers(block: string): void {
     this.trailers = block;
@@ -49,6 +63,7 @@ export class RequestBody {
   /** A piece has come from the client; valid only during the call. */
   receive(chunk: Uint8Array, isLast: boolean): void {
     if (this.isReceived) return;
+    const wasGathering = this.isGathering;
     if (isLast) this.isReceived = true;
     if (this.call !== null && !this.isUpstreamFull && this.held.isEmpty) this.pass(chunk);
     else this.held.append(chunk);
@@ -56,9 +71,10 @@ export class RequestBody {
       // All of it is here: the connection must be read for what comes next.
       this.resumeClient();
       this.passEnd();
-    } else if (this.isUpstreamFull || this.call === null) {
+    } else if (!this.isGathering && (this.isUpstreamFull || this.call === null)) {
       this.pauseClient();
     }
+    if (wasGathering && !this.isGathering) this.onGathered();
   }
 
   /** An attempt begins: repeats what was passed on before, then goes on. */
@@ -97,6 +113,7 @@ export class RequestBody {
     this.call = null;
     this.isReceived = true;
     this.isEndPassed = true;
+    this.gatherBytes = 0;
     this.resumeClient();
     this.replay.reset();
     this.held.discard();

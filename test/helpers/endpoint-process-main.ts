@@ -1,4 +1,4 @@
-// The endpoint of endpoint-process.ts: answers its name after a few milliseconds, and says what it was asked.
+// The endpoint of endpoint-process.ts: answers its name after a few milliseconds, or as many bytes as it is asked for, a POST once it is whole.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -9,9 +9,15 @@ const server = createServer((request, response) => {
     response.end('well');
     return;
   }
+  const size = /^\/bytes\/(\d+)/.exec(request.url ?? '')?.[1];
+  if (size !== undefined) {
+    response.end(Buffer.alloc(Number(size)));
+    return;
+  }
   const asked = /^\/delay\/(\d+)/.exec(request.url ?? '')?.[1];
   const waitMs = asked === undefined ? delayMs : Number(asked);
-  if (waitMs === 0) response.end(name);
+  if (request.method === 'POST') request.resume().on('end', () => response.end(name));
+  else if (waitMs === 0) response.end(name);
   else setTimeout(() => response.end(name), waitMs);
 });
 server.listen(0, '127.0.0.1', () => process.send!([(server.address() as AddressInfo).port]));

@@ -130,6 +130,22 @@ for (const engine of ['uws', 'node']) {
       assert.equal(parseAnswer(client.text).status, 408);
     });
 
+    test('a slow body holds no endpoint until it is here', async (context) => {
+      const proxy = await start(context, { engine });
+      const client = open(context, proxy);
+      client.socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234');
+      await until(
+        () => proxy.balancer.state().workers.some(({ active }) => active === 1),
+        'the request is there',
+      );
+      const upstream = (): { requests: number } => proxy.balancer.state().upstreams['api']!;
+      assert.equal(upstream().requests, 0);
+      client.socket.write('56789');
+      await until(() => hasWholeAnswer(client.text), 'an answer');
+      assert.equal(parseAnswer(client.text).status, 200);
+      assert.equal(upstream().requests, 1);
+    });
+
     test('headers that come slowly end the connection', { timeout: 30_000 }, async (context) => {
       const proxy = await start(context, { engine, limits: { headerTimeout: '1s' } });
       const client = open(context, proxy);
