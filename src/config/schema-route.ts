@@ -97,9 +97,9 @@ export const route = section({
   timeouts: option(
     section({
       request: option(
-        duration('1ms', '24h'),
+        duration('0s', '24h'),
         '60s',
-        'The whole exchange, retries included; beyond: 504.',
+        'The whole exchange, retries included; beyond: 504. 0s = no limit, for streams.',
       ),
     }),
     {},

@@ -38,6 +38,7 @@ import {
   type Downstream,
   NO_DETAILS,
 } from './downstream.ts';
+import { grpcTimeoutMs, isGrpcType } from './grpc.ts';
 import { HedgedCall } from './hedged-call.ts';
 import { Hedging } from './hedging.ts';
 import type { ForwardedRequest } from './in-flight.ts';
@@ -103,6 +104,8 @@ export class Exchange
   private readonly hedging: Hedging;
   private readonly verdict: Verdict = new Verdict();
   private call: UpstreamCall | null = null;
+  /** How long the client says that it waits; 0 = it does not say. */
+  private callerMs = 0;
   /** Timer wheel's time at which the whole exchange must be over; 0 = never. */
   private deadlineMs = 0;
   /** The question to a remote store of rate limits. */
@@ -141,6 +144,7 @@ export class Exchange
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
     this.acceptsTrailers = reader.acceptsTrailers;
+    this.callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
     this.mayQueue = true;
     this.body.start(reader.bodyLength);
     context.adoptIfStale();
@@ -209,10 +213,13 @@ export class Exchange
     this.verdict.begin(trial);
     context.inFlight.add(this);
     const requestMs = route.config.timeouts.requestMs;
+    const { callerMs } = this;
+    const limitMs =
+      callerMs > 0 && (requestMs === 0 || callerMs < requestMs) ? callerMs : requestMs;
     this.deadlineMs = 0;
-    if (requestMs > 0) {
-      this.deadlineMs = context.wheel.nowMs + requestMs;
-      context.wheel.arm(this, requestMs);
+    if (limitMs > 0) {
+      this.deadlineMs = context.wheel.nowMs + limitMs;
+      context.wheel.arm(this, limitMs);
     }
     this.attempt();
   }
@@ -398,7 +405,10 @@ export class Exchange
   /** The endpoint has not failed this request, it has not come to it: no retry, and no charge to its budget. */
   onDisplaced(): void {
     const { current } = this;
+    // What was sent of the body cannot be sent again.
+    if (!this.body.isRepeatable) return this.onError('reset');
     this.call = null;
+    this.body.detach();
     this.mayQueue = false;
     current.count--;
     current.release();
@@ -489,4 +499,8 @@ export class Exchange
     // Last: the place may go to a waiting exchange, which starts on it at once.
     context.releaseEndpoint(upstream.index, slot);
   }
+}
+
+function deadlineOf(reader: RequestReader): number {
+  return isGrpcType(reader.headerValue('content-type')) ? grpcTimeoutMs(reader.grpcTimeout) : 0;
 }

@@ -1,21 +1,7 @@
-// The proxy's own answers, as text and as gRPC: one wording for all listener engines.
+// The proxy's own answers as text: one wording for all listener engines.
 import { STATUS_CODES } from 'node:http';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode } from '../errors.ts';
 import type { AnswerDetails } from './downstream.ts';
-
-/** gRPC codes by the HTTP status an error has. Source: grpc/doc/http-grpc-status-mapping.md, statuscodes.md. */
-const GRPC_STATUSES: Readonly<Record<number, number>> = {
-  400: 13, // INTERNAL
-  404: 12, // UNIMPLEMENTED
-  408: 4, // DEADLINE_EXCEEDED
-  413: 8, // RESOURCE_EXHAUSTED
-  429: 8,
-  431: 8,
-  500: 13,
-  501: 12,
-  504: 4,
-};
-const GRPC_UNAVAILABLE = 14;
 
 /** Status of an answer: the operator may have set another than the error's own. */
 export function statusOf(code: ExchangeErrorCode, details: AnswerDetails): number {
@@ -41,26 +27,6 @@ export function reasonOf(status: number): string {
 /** Body of the proxy's own answer. */
 export function answerText(code: ExchangeErrorCode, status: number): string {
   return `${status} ${EXCHANGE_ERRORS[code].message}\n`;
-}
-
-/** Whether a request's content type is gRPC's own: `application/grpc`, perhaps with a message format behind `+`. */
-export function isGrpcType(contentType: string): boolean {
-  return /^application\/grpc(?:$|[+; ])/i.test(contentType);
-}
-
-/** The fields by which a gRPC client is told of an error, in trailers or in a head without a body. */
-export function grpcFields(code: ExchangeErrorCode): Record<string, string> {
-  return {
-    'grpc-status': String(grpcStatusOf(code)),
-    'grpc-message': `millrace: ${EXCHANGE_ERRORS[code].message}`,
-  };
-}
-
-/** The gRPC status that says the same as an error's HTTP status. */
-function grpcStatusOf(code: ExchangeErrorCode): number {
-  // Nothing was asked of the endpoint yet: a client may try again, which DEADLINE_EXCEEDED would not tell it.
-  if (code === 'connect-timeout') return GRPC_UNAVAILABLE;
-  return GRPC_STATUSES[EXCHANGE_ERRORS[code].status] ?? GRPC_UNAVAILABLE;
 }
 
 /** A whole HTTP/1.1 answer that closes the connection, for requests that never became one. */

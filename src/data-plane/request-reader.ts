@@ -70,6 +70,8 @@ export class RequestReader {
   headerCount = 0;
   /** The client said `TE: trailers`. */
   acceptsTrailers = false;
+  /** As received, and passed on; '' = absent. */
+  grpcTimeout = '';
   /** The client asks for the connection to be closed, in words that uWS may not know. */
   isLastAsked = false;
   /** Textual address of the client, as trusted proxies tell it; set by the listener after read(). */
@@ -174,6 +176,7 @@ export class RequestReader {
     this.forwarded = '';
     this.headerCount = 0;
     this.acceptsTrailers = false;
+    this.grpcTimeout = '';
     this.isLastAsked = false;
     this.hostCount = 0;
     this.contentLength = '';
@@ -266,6 +269,9 @@ export class RequestReader {
           if (value !== 'keep-alive' && value !== 'close') this.connection += value + ',';
           return;
         }
+        break;
+      case 12:
+        if (name === 'grpc-timeout') this.grpcTimeout = value;
         break;
       case 14:
         if (name === 'content-length') {

@@ -33,8 +33,8 @@ import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
 import { WorkerLimits } from './worker-limits.ts';
 import { type WorkerEndpoint, WorkerUpstream } from './worker-upstream.ts';
 
-/** The engines by the operator's name for them. */
-export type Engines = Readonly<Record<UpstreamConfig['connection']['engine'], OpenEndpoint>>;
+/** The engines by the operator's name for them; h2 is what `protocol` chooses. */
+export type Engines = Readonly<Record<UpstreamConfig['connection']['engine'] | 'h2', OpenEndpoint>>;
 
 export class WorkerContext {
   readonly worker: number;
@@ -283,9 +283,13 @@ export class WorkerContext {
       upstream,
       connections: isKept
         ? old.connections
-        : this.engines[upstream.connection.engine](entry.endpoint, upstream, this.wheel, budget),
+        : this.engines[engineOf(upstream)](entry.endpoint, upstream, this.wheel, budget),
     };
   }
+}
+
+function engineOf(upstream: UpstreamConfig): keyof Engines {
+  return upstream.protocol === 'http/1.1' ? upstream.connection.engine : 'h2';
 }
 
 /** Everything an open connection depends on. */

@@ -14,6 +14,7 @@ import {
 import { beat, setWorkerState } from '../shared-state/worker-table.ts';
 import type { PrimaryMessage, WorkerMessage, WorkerStart } from '../worker-messages.ts';
 import { CoarseTimerWheel } from './upstream/timer-wheel.ts';
+import { openH2Endpoint } from './upstream/h2/h2-endpoint.ts';
 import { openUndiciEndpoint } from './upstream/undici.ts';
 import { openWireEndpoint } from './upstream/wire/wire-endpoint.ts';
 import type { Listener, WorkerLog } from './listener.ts';
@@ -49,7 +50,7 @@ class WorkerServer {
     const seed = (Date.now() ^ (start.worker * 0x9e3779b9)) | 0;
     this.context = new WorkerContext(
       start,
-      { wire: openWireEndpoint, undici: openUndiciEndpoint },
+      { wire: openWireEndpoint, undici: openUndiciEndpoint, h2: openH2Endpoint },
       this.wheel,
       new SeededRandom(seed),
     );

@@ -14,6 +14,7 @@ export class CollectedResponse implements UpstreamHandler {
   contentLength = -1;
   error: UpstreamErrorCode | null = null;
   isDisplaced = false;
+  trailers = '';
   sentCount = 0;
   readonly pieces: Buffer[] = [];
   isOver = false;
@@ -78,7 +79,8 @@ export class CollectedResponse implements UpstreamHandler {
     return this.hasRoom;
   }
 
-  onEnd(): void {
+  onEnd(trailers: string): void {
+    this.trailers = trailers;
     assert.notEqual(this.status, 0, 'onEnd before onHead');
     this.end();
   }

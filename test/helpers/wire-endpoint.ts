@@ -54,7 +54,7 @@ export function localAddress(port: number): Address {
   return { kind: 'tcp', host: '127.0.0.1', port, text: `127.0.0.1:${port}` };
 }
 
-function unlimitedBudget(): ConnectionBudget {
+export function unlimitedBudget(): ConnectionBudget {
   const state = new SharedState(allocate({ workers: 1, endpoints: 1, upstreams: 1 }));
   const wheel = new CoarseTimerWheel(systemClock);
   return new ConnectionBudget(new Accounting(state, 0), 0, 0, 1, wheel, () => undefined);

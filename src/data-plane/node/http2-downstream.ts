@@ -11,8 +11,9 @@ import {
   NO_DETAILS,
 } from '../downstream.ts';
 import { Exchange } from '../exchange.ts';
+import { grpcFields, isGrpcType } from '../grpc.ts';
 import type { LateHead } from '../late-heads.ts';
-import { answerHeaders, answerText, grpcFields, isGrpcType, statusOf } from '../own-answer.ts';
+import { answerHeaders, answerText, statusOf } from '../own-answer.ts';
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
 import { valueIn } from '../upstream/header-block.ts';
 import { trailerBlock } from '../upstream/trailers.ts';

@@ -8,7 +8,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import { isGrpcType } from '../own-answer.ts';
+import { isGrpcType } from '../grpc.ts';
 import { HTTP_2 } from '../request-reader.ts';
 import { Http2Downstream } from './http2-downstream.ts';
 import type { Intake, Peer } from './intake.ts';

@@ -1,5 +1,5 @@
-// The interface between an exchange and the way bytes reach an endpoint. Both engines (wire, undici)
-// implement it and must behave the same: every exchange test runs on both. Runs on a worker thread.
+// The interface between an exchange and the way bytes reach an endpoint. The engines (wire, undici
+// and h2) implement it and must behave the same: every exchange test runs on all. Runs on a worker thread.
 //
 // Life of a call: dispatch → onConnected? → onHead → onBody* → onEnd, or onError at any point. Exactly
 // one of onEnd / onError / onDisplaced is called, and nothing after it. abort() silences the call: no
@@ -75,7 +75,8 @@ export interface UpstreamHandler {
   onError(code: UpstreamErrorCode): void;
   /**
    * An end instead of onError, at most once for a request that may queue: nothing of a response has come, because
-   * the endpoint stands still. The request is safe; it goes elsewhere, or here again with `mayQueue` false.
+   * the endpoint stands still, or says that it has not looked at the request. The request is safe; it goes elsewhere,
+   * or here again with `mayQueue` false.
    */
   onDisplaced(): void;
   /** The request body may be written again after `write` returned false. */

@@ -41,13 +41,18 @@ export interface HeaderBlock {
  * @returns null when the headers are not HTTP, or say two things at once.
  */
 export function headerBlockFromPairs(pairs: readonly Buffer[]): HeaderBlock | null {
+  return headerBlockFromText(pairs.map((bytes) => bytes.toString('latin1')));
+}
+
+/** As headerBlockFromPairs. @param pairs text, one latin1 character a byte. */
+export function headerBlockFromText(pairs: readonly string[]): HeaderBlock | null {
   const lines: [string, string, string][] = [];
   const dropped = new Set(DROPPED_HEADERS);
   let contentLength = -1;
   let isChunked = false;
   for (let index = 0; index + 1 < pairs.length; index += 2) {
-    const name = pairs[index]!.toString('latin1');
-    const value = pairs[index + 1]!.toString('latin1');
+    const name = pairs[index]!;
+    const value = pairs[index + 1]!;
     const key = name.toLowerCase();
     if (!NAME.test(name) || FORBIDDEN.test(value)) return null;
     if (key === 'content-length') {

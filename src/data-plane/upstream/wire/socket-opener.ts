@@ -24,33 +24,36 @@ export class SocketOpener {
   readonly readyEvent: 'connect' | 'secureConnect';
   private readonly address: Address;
   private readonly tls: UpstreamTlsConfig | null;
+  private readonly alpn: string;
   private context: SecureContext | null;
   /** The last session, so that a new connection is spared the full handshake. */
   private session: Buffer | null;
 
-  constructor(address: Address, tls: UpstreamTlsConfig | null) {
+  /** @param alpn what is offered in the TLS handshake. */
+  constructor(address: Address, tls: UpstreamTlsConfig | null, alpn = 'http/1.1') {
     this.readyEvent = tls === null ? 'connect' : 'secureConnect';
     this.address = address;
     this.tls = tls;
+    this.alpn = alpn;
     this.context = null;
     this.session = null;
   }
 
-  /** Begins to connect. Throws when the upstream's certificates cannot be read. */
-  open(onRead: OnRead): Socket {
+  /** Begins to connect. Throws when the upstream's certificates cannot be read. @param onRead null: as usual. */
+  open(onRead: OnRead | null): Socket {
     const { address } = this;
     const target =
       address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
-    const onread = { buffer: readBuffer, callback: onRead };
-    if (this.tls === null) return connect({ ...target, noDelay: true, onread });
+    const reading = onRead === null ? {} : { onread: { buffer: readBuffer, callback: onRead } };
+    if (this.tls === null) return connect({ ...target, noDelay: true, ...reading });
     this.context ??= makeContext(this.tls);
     // The types of tls.connect do not know onread; tls.connect passes it on to net.Socket.
-    const options: ConnectionOptions & { onread: OnReadOpts } = {
+    const options: ConnectionOptions & { onread?: OnReadOpts } = {
       ...target,
-      onread,
+      ...reading,
       secureContext: this.context,
       rejectUnauthorized: this.tls.verify,
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: [this.alpn],
       ...(this.tls.serverName !== '' && { servername: this.tls.serverName }),
       ...(this.session !== null && { session: this.session }),
     };
