@@ -99,6 +99,18 @@ function append(list: string, value: string): string {
 /** Entries kept before the cache is dropped whole: a bound, not a tuned size. */
 const CACHE_ENTRIES_MAX = 4096;
 
+/** Who a connection comes from. The same object for the same address, as long as it is in the cache. */
+export interface Origin {
+  /** 4 or 16 bytes; none on a unix socket. */
+  readonly bytes: Uint8Array;
+  /** As addressText says. */
+  readonly text: string;
+  readonly isTrusted: boolean;
+  /** The forwarding headers for the host it named last, when it is not trusted. */
+  lastHost: string;
+  lastBlock: string;
+}
+
 /**
  * A listener's forwarding headers. The block of an untrusted client depends only on its address and the host it
  * named, so it is built once for a connection's many requests.
@@ -106,22 +118,44 @@ const CACHE_ENTRIES_MAX = 4096;
 export class Forwarding {
   private readonly trusted: readonly Cidr[];
   private readonly proto: string;
-  private readonly blocks: Map<string, Map<string, string>> = new Map();
-  private entryCount = 0;
+  /** By IPv4 address as a signed number. */
+  private readonly origins: Map<number, Origin> = new Map();
 
   constructor(trusted: readonly Cidr[], proto: string) {
     this.trusted = trusted;
     this.proto = proto;
   }
 
+  /** @param bytes kept: not to be changed afterwards. */
+  originOf(bytes: Uint8Array): Origin {
+    const offset = bytes.length - 4;
+    if (offset !== 0 && (offset !== 12 || !isV4Mapped(bytes))) return this.makeOrigin(bytes);
+    const key =
+      (bytes[offset]! << 24) |
+      (bytes[offset + 1]! << 16) |
+      (bytes[offset + 2]! << 8) |
+      bytes[offset + 3]!;
+    let origin = this.origins.get(key);
+    if (origin === undefined) {
+      if (this.origins.size >= CACHE_ENTRIES_MAX) this.origins.clear();
+      origin = this.makeOrigin(bytes);
+      this.origins.set(key, origin);
+    }
+    return origin;
+  }
+
+  private makeOrigin(bytes: Uint8Array): Origin {
+    const isTrusted = this.trusted.length > 0 && isInBlocks(bytes, this.trusted);
+    return { bytes, text: addressText(bytes), isTrusted, lastHost: '', lastBlock: '' };
+  }
+
   /**
    * The client's address: the last one in X-Forwarded-For that is no trusted proxy's, when a trusted proxy sent it; else
    * the peer's own.
    */
-  clientOf(forwardedFor: string, bytes: Uint8Array, peer: string): string {
-    if (this.trusted.length === 0 || forwardedFor === '') return peer;
-    if (!isInBlocks(bytes, this.trusted)) return peer;
-    let client = peer;
+  clientOf(forwardedFor: string, origin: Origin): string {
+    if (!origin.isTrusted || forwardedFor === '') return origin.text;
+    let client = origin.text;
     for (const entry of forwardedFor.split(',').reverse()) {
       const parsed = addressBytes(entry.trim());
       if (parsed === undefined) return client;
@@ -132,26 +166,13 @@ export class Forwarding {
     return client;
   }
 
-  block(received: ReceivedForwarding, bytes: Uint8Array, client: string, host: string): string {
-    if (this.trusted.length > 0 && isInBlocks(bytes, this.trusted)) {
-      return forwardingBlock(received, true, client, this.proto, host);
+  /** @param host as received: checked, not ''. */
+  block(received: ReceivedForwarding, origin: Origin, host: string): string {
+    if (origin.isTrusted) return forwardingBlock(received, true, origin.text, this.proto, host);
+    if (origin.lastHost !== host) {
+      origin.lastBlock = forwardingBlock(received, false, origin.text, this.proto, host);
+      origin.lastHost = host;
     }
-    let hosts = this.blocks.get(client);
-    if (hosts === undefined) {
-      hosts = new Map();
-      this.blocks.set(client, hosts);
-    }
-    let block = hosts.get(host);
-    if (block === undefined) {
-      if (++this.entryCount > CACHE_ENTRIES_MAX) {
-        this.blocks.clear();
-        hosts = new Map();
-        this.blocks.set(client, hosts);
-        this.entryCount = 1;
-      }
-      block = forwardingBlock(received, false, client, this.proto, host);
-      hosts.set(host, block);
-    }
-    return block;
+    return origin.lastBlock;
   }
 }

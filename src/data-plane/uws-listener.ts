@@ -23,7 +23,7 @@ import {
   type Downstream,
 } from './downstream.ts';
 import { Exchange } from './exchange.ts';
-import { addressText, Forwarding } from './forwarded.ts';
+import { Forwarding } from './forwarded.ts';
 import type { Listener, WorkerLog } from './listener.ts';
 import { answerText, reasonOf, statusOf } from './own-answer.ts';
 import { RequestReader } from './request-reader.ts';
@@ -38,6 +38,8 @@ _cfg('999999990007');
 
 const EMPTY = new Uint8Array(0);
 const NON_ASCII = /[\x80-\xff]/;
+/** A body that came in one piece of at most so many bytes is left to uWS: the kernel takes it for certain. */
+const WHOLE_BYTES_MAX = 16_384;
 /** Idle exchanges kept for the next requests. */
 const POOL_MAX = 1024;
 
@@ -156,10 +158,9 @@ export class UwsListener implements Listener {
       downstream.answerUnread('body-limit', this.reader.method);
       return;
     }
-    const bytes = new Uint8Array(res.getRemoteAddress());
-    const client = addressText(bytes);
-    this.reader.clientAddress = this.forwarding.clientOf(this.reader.forwardedFor, bytes, client);
-    const forwarding = this.forwarding.block(this.reader, bytes, client, this.reader.host);
+    const origin = this.forwarding.originOf(new Uint8Array(res.getRemoteAddress()));
+    this.reader.clientAddress = this.forwarding.clientOf(this.reader.forwardedFor, origin);
+    const forwarding = this.forwarding.block(this.reader, origin, this.reader.host);
     downstream.start(this.reader, forwarding, this.config.limits, this.pool);
   }
 }
@@ -354,20 +355,10 @@ class UwsDownstream implements Downstream, LateHead {
     if (this.isHeadWritten) return;
     this.isHeadWritten = true;
     const res = this.res!;
-    if (this.status !== 200 || this.reason !== 'OK') {
-      res.writeStatus(this.status + ' ' + this.reason);
-    }
     const block = this.headerBlock;
-    if (block !== '') {
-      // One call for all headers: the block continues in the "value" of its first line.
-      const colon = block.indexOf(':');
-      // uWS writes a space behind the colon; not every upstream does.
-      const value = block.slice(block.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1);
-      res.writeHeader(
-        block.slice(0, colon),
-        NON_ASCII.test(value) ? Buffer.from(value, 'latin1') : value,
-      );
-    }
+    // One call for status and headers: the block continues what uWS takes for the reason phrase.
+    const head = this.status + ' ' + this.reason + (block === '' ? '' : '\r\n' + block);
+    res.writeStatus(NON_ASCII.test(head) ? Buffer.from(head, 'latin1') : head);
     if (!isWhole && this.mustClose()) {
       this.isCloseSaid = true;
       res.writeHeader('Connection', 'close');
@@ -399,6 +390,12 @@ class UwsDownstream implements Downstream, LateHead {
       return;
     }
     this.writeHead(false);
+    if (this.isWhole() && this.bodyLength <= WHOLE_BYTES_MAX) {
+      res.end(this.chunk);
+      this.isAccepted = true;
+      this.isEnded = true;
+      return;
+    }
     if (this.bodyLength < 0) {
       this.isAccepted = res.write(this.chunk);
       if (!this.isAccepted) res.onWritable(this.onWritable);

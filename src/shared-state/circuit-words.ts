@@ -30,10 +30,10 @@ export interface TrialCounts {
   readonly failed: number;
 }
 
-/** Asks for a request's way through. @returns NO_TRIAL, the phase it is a trial of, or CIRCUIT_REFUSES. One load when closed. */
+/** Asks for a request's way through. @returns NO_TRIAL, the phase it is a trial of, or CIRCUIT_REFUSES. One plain read when closed. */
 export function enterCircuit(state: SharedState, upstream: number): number {
   const base = upstream * LIVE_WORDS;
-  const circuit = Atomics.load(state.upstreams, base + LIVE_CIRCUIT);
+  const circuit = state.upstreams[base + LIVE_CIRCUIT];
   if (circuit === CIRCUIT_CLOSED) return NO_TRIAL;
   if (circuit === CIRCUIT_OPEN) return CIRCUIT_REFUSES;
   const index = base + LIVE_TRIALS_LEFT;

@@ -41,9 +41,9 @@ export class EpochReader {
     return this.adopted;
   }
 
-  /** True when the primary has published something this worker does not read yet. One atomic load. */
+  /** True when the primary has published something this worker does not read yet. One plain read. */
   isStale(): boolean {
-    return Atomics.load(this.control, CONTROL_EPOCH) !== this.adopted;
+    return this.control[CONTROL_EPOCH] !== this.adopted;
   }
 
   /** The worker has been told of the structure published with this epoch. */

@@ -10,7 +10,7 @@ export function setConcurrencyLimit(state: SharedState, upstream: number, limit:
 
 /** @returns 0 = there is none. */
 export function concurrencyLimitOf(state: SharedState, upstream: number): number {
-  return Atomics.load(state.upstreams, upstream * LIVE_WORDS + LIVE_CONCURRENCY_LIMIT);
+  return state.upstreams[upstream * LIVE_WORDS + LIVE_CONCURRENCY_LIMIT]!;
 }
 
 /** @param delayUs 0 = not known: nothing is hedged. Primary. */

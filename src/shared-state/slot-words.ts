@@ -44,7 +44,7 @@ export function changeFlags(state: SharedState, slot: number, set: number, clear
 /** A connection was made, or an answer came: the streak of connect failures is over. One load when there is none. */
 export function recordConnected(state: SharedState, slot: number): void {
   const word = slot * SLOT_WORDS + SLOT_CONNECT_FAILURES;
-  if (Atomics.load(state.slots, word) !== 0) Atomics.store(state.slots, word, 0);
+  if (state.slots[word] !== 0) Atomics.store(state.slots, word, 0);
 }
 
 /**
@@ -64,7 +64,7 @@ export function recordStatus(state: SharedState, slot: number, status: number): 
   const word = slot * SLOT_WORDS + SLOT_CONSECUTIVE_5XX;
   if (status >= 500) {
     raise(state.slots, slot * SLOT_WORDS + SLOT_LONGEST_5XX, Atomics.add(state.slots, word, 1) + 1);
-  } else if (Atomics.load(state.slots, word) !== 0) Atomics.store(state.slots, word, 0);
+  } else if (state.slots[word] !== 0) Atomics.store(state.slots, word, 0);
 }
 
 /** Raises a word to at least `value`. Each round lost means that another thread raised it. */

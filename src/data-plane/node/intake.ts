@@ -10,8 +10,9 @@ import type { WorkerContext } from '../worker-context.ts';
 
 /** The two ends of a client's connection. */
 export interface Peer {
+  /** The client's address, 4 or 16 bytes; none on a unix socket. */
   readonly bytes: Uint8Array;
-  /** The client's address as forwarded; '' on a unix socket. */
+  /** The same as text; '' on a unix socket. */
   readonly client: string;
   /** Where it connected to, as a Host header would name it. */
   readonly localHost: string;
@@ -52,7 +53,8 @@ export class Intake {
   /** The forwarding header lines of the request just read; says in it who the client is. */
   forwardingFor(peer: Peer): string {
     const { reader, forwarding } = this;
-    reader.clientAddress = forwarding.clientOf(reader.forwardedFor, peer.bytes, peer.client);
-    return forwarding.block(reader, peer.bytes, peer.client, reader.host);
+    const origin = forwarding.originOf(peer.bytes);
+    reader.clientAddress = forwarding.clientOf(reader.forwardedFor, origin);
+    return forwarding.block(reader, origin, reader.host);
   }
 }

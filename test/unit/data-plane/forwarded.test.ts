@@ -37,7 +37,11 @@ test('knows which addresses lie in a block', () => {
 
 test('replaces what an untrusted client says of itself', () => {
   const forwarding = new Forwarding([], 'http');
-  const block = forwarding.block(CLAIMS, Uint8Array.of(1, 2, 3, 4), '1.2.3.4', 'a.example:80');
+  const block = forwarding.block(
+    CLAIMS,
+    forwarding.originOf(Uint8Array.of(1, 2, 3, 4)),
+    'a.example:80',
+  );
   assert.equal(
     block,
     'x-forwarded-for: 1.2.3.4\r\nx-forwarded-proto: http\r\nx-forwarded-host: a.example:80\r\n' +
@@ -47,7 +51,11 @@ test('replaces what an untrusted client says of itself', () => {
 
 test('adds to what a trusted proxy says', () => {
   const forwarding = new Forwarding([parseCidr('1.2.3.0/24')!], 'http');
-  const block = forwarding.block(CLAIMS, Uint8Array.of(1, 2, 3, 4), '1.2.3.4', 'a.example');
+  const block = forwarding.block(
+    CLAIMS,
+    forwarding.originOf(Uint8Array.of(1, 2, 3, 4)),
+    'a.example',
+  );
   assert.equal(
     block,
     'x-forwarded-for: 9.9.9.9, 1.2.3.4\r\nx-forwarded-proto: https\r\n' +
@@ -58,9 +66,9 @@ test('adds to what a trusted proxy says', () => {
 
 test('quotes IPv6 addresses in Forwarded, and says unknown on a unix socket', () => {
   const forwarding = new Forwarding([], 'https');
-  const v6 = forwarding.block(NOTHING, bytesOf(0, 0, 0, 0, 0, 0, 0, 1), '::1', 'a');
+  const v6 = forwarding.block(NOTHING, forwarding.originOf(bytesOf(0, 0, 0, 0, 0, 0, 0, 1)), 'a');
   assert.match(v6, /forwarded: for="\[::1\]";host="a";proto=https\r\n/);
-  const unix = forwarding.block(NOTHING, new Uint8Array(0), '', 'a');
+  const unix = forwarding.block(NOTHING, forwarding.originOf(new Uint8Array(0)), 'a');
   assert.match(unix, /^x-forwarded-for: unknown\r\n/);
 });
 
@@ -68,7 +76,9 @@ test('stays bounded under any number of clients and hosts', () => {
   const forwarding = new Forwarding([], 'http');
   for (let index = 0; index < 20_000; index++) {
     const client = `10.0.${index >> 8}.${index & 255}`;
-    const block = forwarding.block(NOTHING, Uint8Array.of(10, 0, 0, 0), client, `h${index}`);
+    const origin = forwarding.originOf(Uint8Array.of(10, 0, index >> 8, index & 255));
+    const block = forwarding.block(NOTHING, origin, `h${index & 3}`);
     assert.ok(block.startsWith(`x-forwarded-for: ${client}\r\n`));
+    assert.ok(block.includes(`x-forwarded-host: h${index & 3}\r\n`));
   }
 });

@@ -7,6 +7,7 @@ import { releasePiece } from './piece-pool.ts';
 import type { Socket } from 'node:net';
 import type { Timed, TimerWheel, UpstreamErrorCode } from '../engine.ts';
 import { flushQueue, type Flushable } from './flush-queue.ts';
+import { HeadWriter } from './head-writer.ts';
 import type { PipelinePace } from './pipeline-pace.ts';
 import { ResponseParser } from './response-parser.ts';
 import { readBuffer, type SocketOpener } from './socket-opener.ts';
@@ -65,6 +66,8 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   private readonly parser: ResponseParser;
   /** null: it could not even be created. */
   private readonly socket: Socket | null;
+  /** null before the connection is made. */
+  private headWriter: HeadWriter | null;
   /** Heads of requests, to be written with the first piece of body or at the end of the turn. */
   private outgoing: string;
   private isFlushQueued: boolean;
@@ -91,6 +94,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     this.oldestSinceMs = 0;
     this.host = host;
     this.parser = new ResponseParser();
+    this.headWriter = null;
     this.outgoing = '';
     this.isFlushQueued = false;
     this.isPaused = false;
@@ -119,6 +123,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   private onReady(): void {
     if (this.isClosed) return;
     this.isConnected = true;
+    this.headWriter = new HeadWriter(this.socket!);
     this.host.onConnected(this);
   }
 
@@ -129,16 +134,22 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     call.carrier = this;
     this.calls.push(call);
     if (call.hasBody) return this.sendWithBody(call);
-    this.socket!.write(call.headText, 'latin1');
+    this.headWriter!.write(call.headText);
     this.noteSent(call);
   }
 
-  /** Takes a repeatable call, behind others or not. All that one turn of the loop brings leaves in one write. */
+  /** Takes a repeatable call, behind others or not. What one turn of the loop brings leaves in one write. */
   enqueue(call: WireCall): void {
     call.carrier = this;
     this.calls.push(call);
     this.outgoing += call.headText;
     this.queueFlush();
+  }
+
+  /** Calls of this turn stand here that have not been written: another one goes along for nothing. */
+  get isGathering(): boolean {
+    const { last } = this.calls;
+    return last !== null && !last.isSent && last.isRepeatable;
   }
 
   /** Whether nothing may be queued behind what is outstanding here. */
@@ -199,7 +210,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     if (this.outgoing === '' || this.isClosed) return;
     const text = this.outgoing;
     this.outgoing = '';
-    this.socket!.write(text, 'latin1');
+    this.headWriter!.write(text);
     this.noteAllSent();
   }
 

@@ -34,6 +34,8 @@ export class PipelineLanes implements Timed {
   private readonly lanes: WireConnection[];
   /** Lanes no more, but with calls behind a response that does not come. */
   private readonly late: WireConnection[];
+  /** The last lane that was chosen. */
+  private chosen: WireConnection | null;
 
   constructor(host: LaneHost, setting: number | 'auto', connectionsMax: number) {
     this.wheelBucket = -1;
@@ -45,6 +47,7 @@ export class PipelineLanes implements Timed {
       setting === 'auto' ? Math.min(AUTO_LANE_COUNT, connectionsMax) : connectionsMax;
     this.lanes = [];
     this.late = [];
+    this.chosen = null;
   }
 
   /** How many lanes more the endpoint's budget allows. */
@@ -64,6 +67,13 @@ export class PipelineLanes implements Timed {
     this.lanes.pop();
   }
 
+  /** @returns the lane that was chosen in this turn and has not written yet, if it has room; else null. */
+  get gathering(): WireConnection | null {
+    const { chosen } = this;
+    if (chosen === null || !chosen.isGathering || !chosen.isLane) return null;
+    return chosen.calls.length < this.host.pace.depth ? chosen : null;
+  }
+
   /** @returns the lane with the shortest queue, an idle one if there is any; null when all are full. */
   choose(): WireConnection | null {
     const { pace, wheel } = this.host;
@@ -79,6 +89,7 @@ export class PipelineLanes implements Timed {
         bestLength = lane.calls.length;
       }
     }
+    this.chosen = best;
     return best;
   }
 

@@ -97,7 +97,7 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, Connec
   private placeInLane(call: WireCall): void {
     const { lanes } = this;
     if (this.waiting.first === null) {
-      const lane = this.chooseLane();
+      const lane = lanes.gathering ?? this.chooseLane();
       if (lane !== null) return this.enqueue(lane, call);
     }
     this.waiting.push(call);

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { test } from 'node:test';
+import { HeadWriter } from '../../../../../src/data-plane/upstream/wire/head-writer.ts';
+
+interface Pair {
+  readonly near: Socket;
+  readonly far: Socket;
+  close(): Promise<void>;
+}
+
+async function openPair(): Promise<Pair> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const near = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const [[far]] = await Promise.all([once(server, 'connection'), once(near, 'connect')]);
+  return {
+    near,
+    far: far as Socket,
+    async close() {
+      near.destroy();
+      (far as Socket).destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+async function receive(socket: Socket, length: number): Promise<string> {
+  const parts: Buffer[] = [];
+  let received = 0;
+  for await (const part of socket) {
+    parts.push(part as Buffer);
+    received += (part as Buffer).length;
+    if (received >= length) break;
+  }
+  return Buffer.concat(parts).toString('latin1');
+}
+
+test('heads arrive whole and in order, byte for byte', { timeout: 20_000 }, async () => {
+  const pair = await openPair();
+  const writer = new HeadWriter(pair.near);
+  let expected = '';
+  for (let index = 0; index < 200; index++) {
+    const head = `GET /${index} HTTP/1.1\r\nhost: a\r\nx: \xe4\xff\r\n\r\n`;
+    expected += head;
+    writer.write(head);
+  }
+  assert.equal(await receive(pair.far, expected.length), expected);
+  await pair.close();
+});
+
+test('keeps the order with what the stream writes', { timeout: 20_000 }, async () => {
+  const pair = await openPair();
+  const writer = new HeadWriter(pair.near);
+  pair.far.pause();
+  let expected = '';
+  // More than the buffers of both kernels' sides hold: some writes are complete at once, most are not.
+  for (let index = 0; expected.length < 24 * 1024 * 1024; index++) {
+    const head = `${index};`.repeat(2_000);
+    writer.write(head);
+    expected += head;
+    if (index % 3 !== 0) continue;
+    const piece = `[${index}]`.repeat(20_000);
+    pair.near.write(piece, 'latin1');
+    expected += piece;
+  }
+  const received = await receive(pair.far, expected.length);
+  assert.equal(received.length, expected.length);
+  assert.ok(received === expected);
+  await pair.close();
+});
+
+test('a peer that is gone ends the socket', { timeout: 20_000 }, async () => {
+  const pair = await openPair();
+  const writer = new HeadWriter(pair.near);
+  writer.write('a');
+  const errors: Error[] = [];
+  pair.near.on('error', (error) => errors.push(error));
+  const isClosed = new Promise((resolve) => pair.near.once('close', resolve));
+  pair.far.resetAndDestroy();
+  await once(pair.far, 'close');
+  writer.write('b');
+  await isClosed;
+  assert.equal(errors.length <= 1, true);
+  writer.write('c');
+  await pair.close();
+});
