@@ -113,7 +113,7 @@ export const listener = section({
   proxyProtocol: option(
     flag(),
     false,
-    'Whether connections begin with a PROXY protocol header, version 1 or 2.',
+    'Connections begin with a PROXY protocol header, version 1 or 2, and come from trustedProxies, if any are named.',
   ),
   tls: listenerTls.optional().describe('Present: the listener speaks TLS.'),
 }).superRefine((value, context) => {
@@ -124,6 +124,9 @@ export const listener = section({
   }
   if (value.protocols.includes('h2c') && value.tls !== undefined) {
     add('protocols', 'h2 in place of h2c on a listener with a tls section');
+  }
+  if (value.proxyProtocol && value.tls !== undefined && value.address.kind === 'unix') {
+    add('proxyProtocol', 'false on a unix socket with a tls section');
   }
   if (value.engine === 'uws' && needsNodeEngine(value)) {
     add(

@@ -9,11 +9,14 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import type { ListenerConfig, ListenerTlsConfig } from '../config/config.ts';
+import { errorIndexOf } from '../errors.ts';
 import type { ConnectionGate } from './connection-gate.ts';
+import { isInBlocks } from './forwarded.ts';
 import type { Listener, WorkerLog } from './listener.ts';
 import { Http1Connections } from './node/http1-connections.ts';
 import { Http2Sessions } from './node/http2-sessions.ts';
-import { Intake, type Peer, peerOf } from './node/intake.ts';
+import { Intake, type Peer, peerOf, proxiedPeer } from './node/intake.ts';
+import { readProxyHeader } from './node/proxy-protocol.ts';
 import { sniffHttp2 } from './node/sniff.ts';
 import { SecureContexts } from './node/secure-contexts.ts';
 import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
@@ -30,7 +33,10 @@ export class NodeListener implements Listener {
   private readonly front: Server;
   private readonly secure: TlsServer | null;
   private readonly gate: ConnectionGate;
+  private readonly context: WorkerContext;
   private readonly sockets: Set<Socket> = new Set();
+  /** Who is at the other end of connections over TLS, whose sockets Node wraps in others. */
+  private readonly securing: Map<string, Peer> = new Map();
   private readonly http1: Http1Connections | null;
   private readonly http2: Http2Sessions | null;
 
@@ -41,6 +47,7 @@ export class NodeListener implements Listener {
   constructor(config: ListenerConfig, context: WorkerContext, log: WorkerLog) {
     this.config = config;
     this.log = log;
+    this.context = context;
     const { protocols, tls } = config;
     const intake = new Intake(config, context);
     this.gate = context.openGate(config);
@@ -95,7 +102,28 @@ export class NodeListener implements Listener {
     });
     // It is followed by the end of the connection, which is what counts.
     socket.on('error', () => undefined);
-    this.admit(socket, peerOf(socket));
+    const peer = peerOf(socket);
+    if (this.config.proxyProtocol) this.readProxied(socket, peer);
+    else this.admit(socket, peer);
+  }
+
+  /** The peer is a proxy that says whose connection this is; one that does not, or that we do not know, is refused. */
+  private readProxied(socket: Socket, proxy: Peer): void {
+    const { trustedProxies, limits } = this.config;
+    // On a unix socket the file's permissions say who may connect.
+    const isKnown = trustedProxies.length === 0 || proxy.client === '';
+    if (!isKnown && !isInBlocks(proxy.bytes, trustedProxies)) {
+      socket.destroy();
+      return;
+    }
+    readProxyHeader(socket, limits.headerTimeoutMs, (header) => {
+      if (header === null) {
+        this.context.counters.addError(errorIndexOf('bad-request'));
+        socket.destroy();
+        return;
+      }
+      this.admit(socket, header.ends === null ? proxy : proxiedPeer(header.ends));
+    });
   }
 
   /** Who connects is known. */
@@ -106,8 +134,11 @@ export class NodeListener implements Listener {
       return;
     }
     socket.on('close', leave);
-    if (this.secure === null) this.serve(socket, peer);
-    else this.secure.emit('connection', socket);
+    if (this.secure === null) return this.serve(socket, peer);
+    const name = endsOf(socket);
+    this.securing.set(name, peer);
+    socket.on('close', () => this.securing.delete(name));
+    this.secure.emit('connection', socket);
   }
 
   private serve(socket: Socket, peer: Peer): void {
@@ -137,7 +168,7 @@ export class NodeListener implements Listener {
     });
     server.on('secureConnection', (socket: TLSSocket) => {
       socket.on('error', () => undefined);
-      const peer = peerOf(socket);
+      const peer = this.securing.get(endsOf(socket)) ?? peerOf(socket);
       if (socket.alpnProtocol === 'h2') this.http2!.take(socket, peer);
       else if (this.http1 === null) socket.destroy();
       else this.http1.take(socket, peer);
@@ -151,6 +182,11 @@ export class NodeListener implements Listener {
     this.watch.start();
     return server;
   }
+}
+
+/** Names an open TCP connection of this listener. */
+function endsOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress}`;
 }
 
 /** Takes away what a process that died has left; that nobody answers on it was found out before. */

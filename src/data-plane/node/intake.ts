@@ -6,6 +6,7 @@ import type { ListenerConfig } from '../../config/config.ts';
 import type { ExchangeErrorCode } from '../../errors.ts';
 import { addressText, Forwarding } from '../forwarded.ts';
 import { type RawRequest, RequestReader } from '../request-reader.ts';
+import type { ProxyHeader } from './proxy-protocol.ts';
 import type { WorkerContext } from '../worker-context.ts';
 
 /** The two ends of a client's connection. */
@@ -26,6 +27,16 @@ export function peerOf(socket: Socket): Peer {
     bytes,
     client: addressText(bytes),
     localHost: host === undefined ? 'localhost' : `${host}:${socket.localPort}`,
+  };
+}
+
+/** As the PROXY protocol's header says. */
+export function proxiedPeer({ source, destination }: NonNullable<ProxyHeader['ends']>): Peer {
+  const host = addressText(destination.bytes);
+  return {
+    bytes: source.bytes,
+    client: addressText(source.bytes),
+    localHost: `${host.includes(':') ? `[${host}]` : host}:${destination.port}`,
   };
 }
 
