@@ -13,6 +13,7 @@ const PROGRAM = fileURLToPath(new URL('../../../bin/millrace.js', import.meta.ur
 export interface StateEndpoint {
   readonly address: string;
   readonly weight: number;
+  readonly effectiveWeight: number;
   readonly active: number;
   readonly requests: number;
   readonly failures: number;
