@@ -19,6 +19,8 @@ export interface Structure {
   readonly zones: readonly string[];
   /** Shared tables of the rate limits, by name. */
   readonly limits: Readonly<Record<string, StructureLimit>>;
+  /** Shared turns (shared-state/route-turns.ts) of the routes that split or mirror, by name. */
+  readonly turns: Readonly<Record<string, SharedArrayBuffer>>;
 }
 
 export interface StructureLimit {

@@ -124,7 +124,17 @@ export interface RouteConfig {
   };
   readonly rateLimits: readonly string[];
   readonly timeouts: { readonly requestMs: number };
-  readonly mirror: { readonly upstream: string; readonly percent: number } | null;
+  readonly mirror: MirrorConfig | null;
+}
+
+export interface MirrorConfig {
+  readonly upstream: string;
+  /** 0–100, fractions allowed. */
+  readonly percent: number;
+  /** Of a request with a longer body there is no copy. */
+  readonly bodyBytes: number;
+  /** Requests in flight at the mirror's upstream from which on no copy is made. */
+  readonly maxRequests: number;
 }
 
 export interface HeaderRewriteConfig {

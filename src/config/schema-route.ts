@@ -14,6 +14,7 @@ import {
   option,
   removableHeader,
   section,
+  size,
   text,
 } from './leaves.ts';
 
@@ -108,6 +109,16 @@ export const route = section({
   mirror: section({
     upstream: name().describe('Gets copies; its answers are dropped.'),
     percent: option(between(0, 100), 5, 'Share of the requests that is copied, in percent.'),
+    bodyBytes: option(
+      size('0', '16MiB'),
+      '64KiB',
+      'Requests with a longer body are not copied. Bodies are held in memory until they are whole.',
+    ),
+    maxRequests: option(
+      integer(1, 1_000_000),
+      64,
+      'Requests in flight at the mirror, over all workers, from which on no copy is made.',
+    ),
   })
     .optional()
     .describe('Copies requests to another upstream.'),

@@ -15,6 +15,7 @@ import type { PrimaryMessage, Structure } from '../worker-messages.ts';
 import { EpochPublisher } from './epoch-publisher.ts';
 import { LaggingWorkersError, UnknownNameError } from './faults.ts';
 import { LimitTables } from './limit-tables.ts';
+import { RouteTurnBuffers } from './route-turns.ts';
 import { type BoundAddresses, withAddresses } from './listen-probe.ts';
 import {
   buildPublications,
@@ -68,6 +69,7 @@ export class LiveConfiguration {
   readonly directories: Directories;
   readonly publisher: EpochPublisher;
   private readonly limitTables: LimitTables;
+  private readonly routeTurns: RouteTurnBuffers = new RouteTurnBuffers();
   /** As last read, to compare a reload with. */
   private configured: Config;
   private readonly state: SharedState;
@@ -101,6 +103,7 @@ export class LiveConfiguration {
       endpoints: {},
       zones: [''],
       limits: {},
+      turns: {},
     };
     this.check(config);
     this.put(this.current, true);
@@ -268,7 +271,13 @@ export class LiveConfiguration {
       publications,
       isStructural
         ? (epoch) =>
-            buildStructure(epoch, next, this.directories, this.limitTables.sync(next.rateLimits))
+            buildStructure(
+              epoch,
+              next,
+              this.directories,
+              this.limitTables.sync(next.rateLimits),
+              this.routeTurns.sync(next.routes),
+            )
         : null,
     );
     this.current = next;

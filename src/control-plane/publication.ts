@@ -81,6 +81,7 @@ export function buildStructure(
   config: Config,
   directories: Directories,
   limits: Structure['limits'],
+  turns: Structure['turns'],
 ): Structure {
   const upstreamIndices: Record<string, number> = {};
   const endpoints: Record<string, StructureEndpoint[]> = {};
@@ -92,7 +93,7 @@ export function buildStructure(
       return { slot, generation: directories.slots.generationOf(slot), endpoint };
     });
   }
-  return { epoch, config, upstreamIndices, endpoints, zones: zonesOf(config), limits };
+  return { epoch, config, upstreamIndices, endpoints, zones: zonesOf(config), limits, turns };
 }
 
 /** Zone names by the number that stands for them in the tables; 0 is ''. */

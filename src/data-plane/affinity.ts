@@ -43,6 +43,12 @@ export class Affinity {
     pick.preferredSlot = this.slots.get(token) ?? NO_SLOT;
   }
 
+  /** Whether the request's sticky cookie names an endpoint of this upstream. */
+  isNamedBy(reader: RequestReader): boolean {
+    if (this.cookie === '') return false;
+    return this.slots.has(cookieValue(reader.headerValue('cookie'), this.cookie));
+  }
+
   /** @returns the response's header block, with the cookie when the client has to be told a new endpoint. */
   mark(block: string, preferredSlot: number, slot: number): string {
     if (this.cookie === '' || slot === preferredSlot) return block;

@@ -42,6 +42,7 @@ import { grpcTimeoutMs, isGrpcType } from './grpc.ts';
 import { HedgedCall } from './hedged-call.ts';
 import { Hedging } from './hedging.ts';
 import type { ForwardedRequest } from './in-flight.ts';
+import type { MirrorCall } from './mirror-call.ts';
 import { RequestBody } from './request-body.ts';
 import { requestBlock } from './request-headers.ts';
 import type { LimitCall, LimitedRequest } from './route-limits.ts';
@@ -110,6 +111,8 @@ export class Exchange
   private deadlineMs = 0;
   /** The question to a remote store of rate limits. */
   private limitCall: LimitCall | null = null;
+  /** The copy for the route's mirror, as long as it depends on this request. */
+  private mirror: MirrorCall | null = null;
   private isActive = false;
   /** Its limits allow it; it goes on when enough of its body is here. */
   private isAwaitingBody = false;
@@ -157,12 +160,13 @@ export class Exchange
       const refusing = limits.charge(reader, context.clock.nowUs());
       if (refusing !== null) return this.refuseByLimit(refusing);
     }
-    const upstream = context.chooseUpstream(route);
+    const upstream = context.chooseUpstream(route, reader);
     this.current.upstream = upstream;
     upstream.affinity.describe(this.pickRequest, reader, upstream.table, context.random);
     this.method = reader.method;
     this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
     this.headerBlock = requestBlock(route, reader, upstream, forwarding);
+    this.mirror = route.mirroring?.copy(reader, route, this.target, forwarding) ?? null;
     if (limits?.mustAsk === true) {
       this.limitCall = limits.ask(reader, this, () => context.clock.nowUs());
       return;
@@ -222,6 +226,8 @@ export class Exchange
       context.wheel.arm(this, limitMs);
     }
     this.attempt();
+    // Behind the original, which may be over by now.
+    this.mirror?.onForwarded();
   }
 
   private refuseByLimit(limit: RateLimit): void {
@@ -237,7 +243,9 @@ export class Exchange
 
   /** A piece of the request body. Copied where it is kept. */
   onRequestBody(chunk: Uint8Array, isLast: boolean): void {
-    if (this.isActive) this.body.receive(chunk, isLast);
+    if (!this.isActive) return;
+    this.mirror?.collect(chunk, isLast);
+    this.body.receive(chunk, isLast);
   }
 
   /** Trailers of the request, checked; comes before the last piece of its body. */
@@ -485,6 +493,8 @@ export class Exchange
     this.retries.stop();
     this.limitCall?.cancel();
     this.limitCall = null;
+    this.mirror?.onOriginalOver();
+    this.mirror = null;
     context.delays.remove(this);
     context.wheel.disarm(this);
     this.body.release();

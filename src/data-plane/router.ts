@@ -3,7 +3,9 @@
 import type { RouteConfig } from '../config/config.ts';
 import { HeaderRewrite } from './header-rewrite.ts';
 import { isDisputed, isUnusual, normalPath } from './path-reading.ts';
+import type { Mirroring } from './mirroring.ts';
 import type { RouteLimits } from './route-limits.ts';
+import type { Split } from './split.ts';
 
 /** What a route can be matched on. */
 export interface RoutableRequest {
@@ -19,6 +21,10 @@ export class Route {
   readonly config: RouteConfig;
   /** null: the route has none. */
   readonly limits: RouteLimits | null;
+  /** null: all goes to one upstream. */
+  readonly split: Split | null;
+  /** null: nothing is copied. */
+  readonly mirroring: Mirroring | null;
   /** Towards the upstream. */
   readonly requestRewrite: HeaderRewrite;
   /** Towards the client. */
@@ -32,9 +38,16 @@ export class Route {
   private readonly headers: readonly (readonly [string, string])[];
   private readonly anyHost: boolean;
 
-  constructor(config: RouteConfig, limits: RouteLimits | null = null) {
+  constructor(
+    config: RouteConfig,
+    limits: RouteLimits | null = null,
+    split: Split | null = null,
+    mirroring: Mirroring | null = null,
+  ) {
     this.config = config;
     this.limits = limits;
+    this.split = split;
+    this.mirroring = mirroring;
     this.requestRewrite = new HeaderRewrite(config.headers.request, true);
     this.responseRewrite = new HeaderRewrite(config.headers.response, false);
     const { hosts, path, methods, headers } = config.match;

@@ -1,7 +1,7 @@
 // All that one worker holds: its hands on the shared state, the adopted structure digested for requests, and its
 // connections. Created once a worker start; structures come and go, connections outlive them where they can.
 import { type Clock, systemClock } from '../clock.ts';
-import type { ListenerConfig, UpstreamConfig } from '../config/config.ts';
+import type { RouteConfig, ListenerConfig, UpstreamConfig } from '../config/config.ts';
 import type { Random } from '../random.ts';
 import { pickEndpoint } from '../policies/index.ts';
 import { Accounting } from '../shared-state/accounting.ts';
@@ -12,6 +12,7 @@ import { EpochReader } from '../shared-state/epoch.ts';
 import { HistogramRecorder } from '../shared-state/histograms.ts';
 import { BELL_CONNECTIONS, BELL_DISPATCH, BELL_GRANT } from '../shared-state/layout.ts';
 import { PendingQueue } from '../shared-state/pending-queue.ts';
+import { RouteTurns } from '../shared-state/route-turns.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
 import { UpstreamTable } from '../shared-state/upstream-table.ts';
 import { addWorkerActive } from '../shared-state/worker-table.ts';
@@ -27,7 +28,10 @@ import { ConnectionGate } from './connection-gate.ts';
 import { DelayLine } from './delay-line.ts';
 import { LateHeads } from './late-heads.ts';
 import { PickExplainer } from './pick-explainer.ts';
+import { Mirroring } from './mirroring.ts';
+import type { RequestReader } from './request-reader.ts';
 import { Route, Router } from './router.ts';
+import { Split } from './split.ts';
 import { ConnectionBudget } from './upstream/connection-budget.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
 import { WorkerLimits } from './worker-limits.ts';
@@ -153,21 +157,10 @@ export class WorkerContext {
     addWorkerActive(this.state, this.worker, -1);
   }
 
-  /** The upstream of a route: the only one, or drawn by the weights of its split. */
-  chooseUpstream(route: Route): WorkerUpstream {
-    const split = route.config.split;
-    let chosen = split[0]!;
-    if (split.length > 1) {
-      let total = 0;
-      for (const part of split) total += part.weight;
-      let draw = this.random.next() * total;
-      for (const part of split) {
-        chosen = part;
-        draw -= part.weight;
-        if (draw < 0) break;
-      }
-    }
-    return this.upstreams.get(chosen.upstream)!;
+  /** The upstream of a route: the only one, or by the weights of its split. */
+  chooseUpstream(route: Route, reader: RequestReader): WorkerUpstream {
+    if (route.split !== null) return route.split.choose(reader);
+    return this.upstreams.get(route.config.split[0]!.upstream)!;
   }
 
   /**
@@ -226,13 +219,32 @@ export class WorkerContext {
     this.upstreams = upstreams;
     this.limits.adopt(structure.config, structure.limits);
     this.router = new Router(
-      structure.config.routes.map((route) => new Route(route, this.limits.ofRoute(route))),
+      structure.config.routes.map((route) => this.routeOf(route, structure.turns[route.name])),
     );
     for (const old of before) {
       if (old !== undefined && endpoints[old.slot]?.connections !== old.connections) {
         old.connections.close();
       }
     }
+  }
+
+  /** @param shared the route's turns; undefined for one that neither splits nor mirrors. */
+  private routeOf(config: RouteConfig, shared: SharedArrayBuffer | undefined): Route {
+    const limits = this.limits.ofRoute(config);
+    if (shared === undefined) return new Route(config, limits);
+    const { mirror } = config;
+    const turns = new RouteTurns(shared);
+    const upstreamOf = (name: string): WorkerUpstream => this.upstreams.get(name)!;
+    const parts = config.split.map(({ upstream, weight }) => ({
+      upstream: upstreamOf(upstream),
+      weight,
+    }));
+    return new Route(
+      config,
+      limits,
+      parts.length > 1 ? new Split(parts, turns) : null,
+      mirror === null ? null : new Mirroring(this, mirror, upstreamOf(mirror.upstream), turns),
+    );
   }
 
   private explainerOf({ name, explain }: UpstreamConfig): PickExplainer | null {

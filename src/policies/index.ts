@@ -4,4 +4,5 @@ export { type EndpointScore, type SkipReason, scoreEndpoints } from './explain.t
 export { pickEndpoint } from './pick.ts';
 export { POLICY_NAMES, isKeyed, policyIdOf } from './registry.ts';
 export { WhatIf, type WhatIfReport } from './what-if.ts';
+export { smoothPeriod } from './smooth-period.ts';
 export { ENDPOINTS_FULL, NO_ENDPOINT } from '../shared-state/upstream-table.ts';

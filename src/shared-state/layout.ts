@@ -292,6 +292,10 @@ export const COUNTER_OVER_LIMIT = 10;
 /** Requests sent a second time because the answer was late, and those of them whose second answer came first. */
 export const COUNTER_HEDGES = 11;
 export const COUNTER_HEDGES_WON = 12;
+/** Of the upstream as a mirror: copies sent, copies that were to be made and were not, copies that failed. */
+export const COUNTER_MIRRORS = 13;
+export const COUNTER_MIRRORS_DROPPED = 14;
+export const COUNTER_MIRRORS_FAILED = 15;
 export const UPSTREAM_COUNTERS = 16;
 /** Per worker: requests, connections, then one a code of EXCHANGE_ERRORS in its order. */
 export const COUNTER_WORKER_REQUESTS = 0;

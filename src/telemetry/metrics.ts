@@ -101,6 +101,19 @@ const UPSTREAMS: readonly Row<UpstreamReport>[] = [
   ['over_limit_total', 'counter', 'Requests over a limit of requests.', (each) => each.overLimit],
   ['hedges_total', 'counter', 'Requests sent a second time.', (upstream) => upstream.hedges],
   ['hedges_won_total', 'counter', 'Hedges that answered first.', (each) => each.hedgesWon],
+  [
+    'mirrors_total',
+    'counter',
+    'Copies of requests sent to it as a mirror.',
+    (each) => each.mirrors,
+  ],
+  [
+    'mirrors_dropped_total',
+    'counter',
+    'Copies not made: over mirror.maxRequests or mirror.bodyBytes, or nobody could take them.',
+    (upstream) => upstream.mirrorsDropped,
+  ],
+  ['mirrors_failed_total', 'counter', 'Copies without an answer.', (each) => each.mirrorsFailed],
   ['panic', 'gauge', '1 when checks are not believed.', (upstream) => Number(upstream.panic)],
   ['circuit_open', 'gauge', '1 when it refuses.', ({ circuit }) => Number(circuit === 'open')],
 ];

@@ -70,6 +70,10 @@ export interface UpstreamReport {
   /** Requests sent a second time because the answer was late, and those whose second answer came first. */
   readonly hedges: number;
   readonly hedgesWon: number;
+  /** As the mirror of a route: copies sent, dropped for want of room, failed. */
+  readonly mirrors: number;
+  readonly mirrorsDropped: number;
+  readonly mirrorsFailed: number;
   /** Checks are not believed, because too few endpoints are left. */
   readonly panic: boolean;
   readonly belief: 'normal' | 'panic' | 'last-resort';

@@ -14,7 +14,7 @@ const config = configFrom({
 });
 
 function structureOf(epoch: number): Structure {
-  return { epoch, config, upstreamIndices: {}, endpoints: {}, zones: [''], limits: {} };
+  return { epoch, config, upstreamIndices: {}, endpoints: {}, zones: [''], limits: {}, turns: {} };
 }
 
 /** Two workers, one of which adopts what it is told of. */

@@ -65,7 +65,7 @@ describe('publication', () => {
   });
 
   test('names the slots, generations and zones in the structure', () => {
-    const structure = buildStructure(9, config, directories(), {});
+    const structure = buildStructure(9, config, directories(), {}, {});
     assert.equal(structure.epoch, 9);
     assert.deepEqual(structure.upstreamIndices, { api: 1 });
     assert.deepEqual(structure.zones, ['', 'east']);

@@ -59,6 +59,7 @@ test('a worker that hangs at its start is waited for until the deadline, and one
     endpoints: {},
     zones: [''],
     limits: {},
+    turns: {},
   };
   const lifeOf = (runTask: RunTask, startDeadlineMs: number): WorkerLife => {
     const logger = createLogger({ level: 'silent' });
