@@ -1,5 +1,6 @@
 // The command line: builds the program out of its commands and turns how it ended into an exit code.
 // Called by bin/millrace.js on the main thread, and by tests.
+import { letYoungHeapGrow } from './young-heap.ts';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../errors.ts';
 import { registerCheck } from './check.ts';
@@ -18,6 +19,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version(readVersion())
     .showHelpAfterError('(--help lists what there is)')
     .exitOverride();
+  // `run` lets it once it is ready.
+  program.hook('preAction', (_program, command) => {
+    if (command.name() !== 'run') letYoungHeapGrow();
+  });
   process.stdout.once('error', leaveOnClosedPipe);
   registerCheck(program);
   registerDemo(program);

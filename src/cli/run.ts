@@ -6,6 +6,7 @@ import { Balancer } from '../control-plane/balancer.ts';
 import { StartTimeout } from '../control-plane/worker-life.ts';
 import { InputError } from '../errors.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
+import { letYoungHeapGrow } from './young-heap.ts';
 import { readVersion } from '../version.ts';
 
 interface RunOptions {
@@ -38,6 +39,7 @@ async function serve(file: string): Promise<void> {
   };
   const { listeners, admin } = balancer.addresses;
   logger.info({ version: readVersion(), workers: config.workers, listeners, admin }, 'ready');
+  letYoungHeapGrow();
   const fault = await isTold;
   await leave(balancer, logger);
   process.off('SIGHUP', onHangUp);

@@ -1,8 +1,10 @@
 // The reference engine: the same interface on undici's Client pool. It is slower than wire and its judgement of
 // HTTP is not ours, which is what makes it worth comparing with. Runs on a worker thread.
+import { createRequire } from 'node:module';
 import { Readable } from 'node:stream';
 import { readFileSync } from 'node:fs';
-import { buildConnector, errors, Pool, type Dispatcher } from 'undici';
+import type undici from 'undici';
+import type { buildConnector, Dispatcher, Pool } from 'undici';
 import type { EndpointConfig, UpstreamConfig } from '../../config/config.ts';
 import type { ConnectionBudget } from './connection-budget.ts';
 import {
@@ -45,6 +47,17 @@ const BODY_CHUNKS_MAX = 16;
 /** The failure of a connection for which the upstream has no room. */
 const NO_ROOM = 'MILLRACE_CONNECTION_LIMIT';
 
+type Library = Pick<typeof undici, 'buildConnector' | 'errors' | 'Pool'>;
+
+/** Loaded when an upstream first asks for it: some MB in every worker that most configurations do without. */
+let library: Library | null = null;
+
+function loadLibrary(): Library {
+  // It is CommonJS, so that nothing has to wait for it.
+  library ??= createRequire(import.meta.url)('undici') as Library;
+  return library;
+}
+
 export const openUndiciEndpoint: OpenEndpoint = (endpoint, upstream, _wheel, budget) =>
   new UndiciConnections(endpoint, upstream, budget);
 
@@ -68,6 +81,7 @@ class UndiciConnections implements EndpointConnections {
             ...(tls.key === '' ? {} : { key: readFileSync(tls.key) }),
           }),
     };
+    const { Pool } = loadLibrary();
     this.pool = new Pool(`${tls === null ? 'http' : 'https'}://${host}${port}`, {
       connections: connection.perWorker,
       pipelining: 1,
@@ -103,7 +117,7 @@ function budgetedConnector(
   options: buildConnector.BuildOptions,
   budget: ConnectionBudget,
 ): buildConnector.connector {
-  const connect = buildConnector(options);
+  const connect = loadLibrary().buildConnector(options);
   return (target, callback) => {
     if (!budget.tryReserve()) {
       const error = Object.assign(new Error('no room for a connection'), { code: NO_ROOM });
@@ -270,7 +284,7 @@ function isLengthMismatch(error: Error & { code?: string }): boolean {
 function errorCodeOf(error: Error & { code?: string; errors?: Error[] }): UpstreamErrorCode {
   const code = error.code ?? (error.errors?.[0] as { code?: string } | undefined)?.code ?? '';
   // The parser's verdicts; undici 7.30 gives them no code.
-  if (error instanceof errors.HTTPParserError) return 'bad-response';
+  if (error instanceof loadLibrary().errors.HTTPParserError) return 'bad-response';
   return ERROR_BY_CODE[code] ?? 'reset';
 }
 
