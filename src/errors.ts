@@ -50,6 +50,12 @@ export const EXCHANGE_ERRORS = {
     header: 'request-timeout',
     message: 'the request did not arrive in time',
   },
+  'too-early': {
+    status: 425,
+    source: 'downstream',
+    header: 'too-early',
+    message: 'the request may be a replay of early data; send it again',
+  },
   'client-abort': {
     status: 0,
     source: 'downstream',

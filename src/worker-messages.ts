@@ -44,6 +44,8 @@ export interface WorkerStart {
   readonly structure: Structure;
   /** Counts of connections, by listener name. */
   readonly gates: Readonly<Record<string, ListenerGateBuffers>>;
+  /** Of which keys of TLS session tickets are made. */
+  readonly ticketSecret: Uint8Array;
   readonly port: MessagePort;
 }
 
@@ -53,6 +55,8 @@ export type PrimaryMessage =
   | { readonly type: 'epoch' }
   /** The endpoint is down or ejected: who waits for its answer and may be sent elsewhere need not wait on. */
   | { readonly type: 'endpoint-down'; readonly slot: number; readonly generation: number }
+  /** Keys of TLS session tickets are made of this from now on. */
+  | { readonly type: 'tickets'; readonly secret: Uint8Array }
   /** Stop accepting, finish what is in flight, then resolve the task; what is left after this long is cut. */
   | { readonly type: 'drain'; readonly timeoutMs: number }
   /** Fault injection for tests and drills: throw outside any request. */

@@ -25,6 +25,7 @@ import type { EvaluationReport } from './policy-evaluation.ts';
 import { type EvaluationOrder, PolicyEvaluations } from './policy-evaluations.ts';
 import { StateReporter } from './state-reporter.ts';
 import { ListenFailure } from './worker-life.ts';
+import { TicketRotation } from './ticket-rotation.ts';
 import { type DrainResult, WorkerPool } from './worker-pool.ts';
 
 /** How often the primary looks at the shared state: the time a verdict of its may take. */
@@ -54,6 +55,7 @@ export class Balancer implements Administered {
   private readonly pool: WorkerPool;
   private readonly evaluator: Evaluator;
   private readonly circuits: CircuitKeeper;
+  private readonly tickets: TicketRotation;
   private readonly limitWatch: LimitWatch;
   private readonly latencies: LatencyKeeper;
   private readonly evaluations: PolicyEvaluations;
@@ -70,11 +72,13 @@ export class Balancer implements Administered {
     const state = new SharedState(allocate({ workers: config.workers, ...config.capacity }));
     this.shared = state;
     const gates = allocateGates(config);
+    this.tickets = new TicketRotation((message) => this.pool.broadcast(message));
     this.pool = new WorkerPool({
       state,
       logger,
       structure: () => this.live.structure,
       gates,
+      ticketSecret: () => this.tickets.secret,
       onExplained: (pick) => this.explanations.add(pick),
       workerModule: options.workerModule ?? WORKER_MODULE,
     });
@@ -249,6 +253,7 @@ export class Balancer implements Administered {
     if (this.ticker !== null) clearInterval(this.ticker);
     this.ticker = null;
     this.evaluator.stop();
+    this.tickets.stop();
     this.evaluations.stop();
     await this.admin?.close();
   }

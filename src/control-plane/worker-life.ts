@@ -51,6 +51,8 @@ export interface WorkerLifeOptions {
   readonly structure: () => Structure;
   /** Counts of connections, by listener name. */
   readonly gates: WorkerStart['gates'];
+  /** Of which keys of TLS session tickets are made; another one after each rotation. */
+  readonly ticketSecret: () => Uint8Array;
   readonly runTask: RunTask;
   readonly onExplained: (pick: ExplainedPick) => void;
   /** How long a start may take; 30 s unless given. */
@@ -135,14 +137,21 @@ export class WorkerLife {
   }
 
   private run(): void {
-    const { worker, state, structure, gates, runTask } = this.options;
+    const { worker, state, structure, gates, ticketSecret, runTask } = this.options;
     const { port1, port2 } = new MessageChannel();
     resetWorker(state, worker);
     setWorkerState(state, worker, WORKER_STATE_STARTING);
     this.port = port1;
     port1.on('message', (message: WorkerMessage) => this.receive(message));
     this.deadline = setTimeout(() => this.startTimedOut(), this.startDeadlineMs);
-    const start = { worker, buffers: state.buffers, structure: structure(), gates, port: port2 };
+    const start = {
+      worker,
+      buffers: state.buffers,
+      structure: structure(),
+      gates,
+      ticketSecret: ticketSecret(),
+      port: port2,
+    };
     this.task = runTask(start, port2).then(
       () => this.ended(null),
       (cause: unknown) => this.ended(cause instanceof Error ? cause : new Error(String(cause))),

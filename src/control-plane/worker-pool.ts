@@ -17,6 +17,8 @@ export interface WorkerPoolOptions {
   readonly structure: () => Structure;
   /** Counts of connections, by listener name. */
   readonly gates: WorkerStart['gates'];
+  /** Of which keys of TLS session tickets are made; another one after each rotation. */
+  readonly ticketSecret: () => Uint8Array;
   readonly onExplained: (pick: ExplainedPick) => void;
   /** Module whose default export is the task. */
   readonly workerModule: URL;
@@ -37,13 +39,11 @@ export class WorkerPool {
 
   /** Starts nothing yet. */
   constructor(options: WorkerPoolOptions) {
-    const { state, logger, structure, gates, onExplained } = options;
     this.options = options;
     const runTask: RunTask = (start, port) => this.threads!.run(start, { transferList: [port] });
     this.workers = Array.from(
-      { length: state.sizes.workers },
-      (_, worker) =>
-        new WorkerLife({ worker, state, logger, structure, gates, runTask, onExplained }),
+      { length: options.state.sizes.workers },
+      (_, worker) => new WorkerLife({ ...options, worker, runTask }),
     );
   }
 

@@ -68,11 +68,14 @@ export class ConnectionGate {
   private leaveFrom(low: number, high: number, era: number): void {
     const addresses = this.addresses!;
     if (this.isRetired) return;
-    do {
+    for (;;) {
       addresses.find(low, high);
-      // Forgotten for others, or counted anew since a worker died.
-      if (addresses.isNew || addresses.time !== era + 1 || addresses.level === 0) return;
-    } while (!addresses.commit(addresses.level - 1, era + 1));
+      const isCounted = !addresses.isNew && addresses.time === era + 1 && addresses.level > 0;
+      if (isCounted) {
+        if (addresses.commit(addresses.level - 1, era + 1)) return;
+        // Forgotten for others, or counted anew since a worker died; if that was not a bucket half written.
+      } else if (addresses.confirm()) return;
+    }
   }
 }
 

@@ -60,6 +60,9 @@ import {
 import { Verdict } from './verdict.ts';
 import type { WorkerContext } from './worker-context.ts';
 
+/** May be sent twice without harm. Source: RFC 9110 §9.2.1. */
+const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
 export class Exchange
   implements
     UpstreamRequest,
@@ -155,6 +158,7 @@ export class Exchange
     this.route = route ?? null;
     if (route === AMBIGUOUS) return this.fail('bad-request');
     if (route === undefined) return this.fail('no-route');
+    if (reader.isEarly && !SAFE_METHODS.has(reader.method)) return this.fail('too-early');
     const { limits } = route;
     if (limits !== null) {
       const refusing = limits.charge(reader, context.clock.nowUs());

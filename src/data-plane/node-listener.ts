@@ -173,10 +173,19 @@ export class NodeListener implements Listener {
       else if (this.http1 === null) socket.destroy();
       else this.http1.take(socket, peer);
     });
+    const { tickets } = this.context;
+    const useTickets = (): void => {
+      // Node has one key at a time. A client's certificate is looked at when a session begins: such sessions are
+      // resumed where they began only, and not after the CA's file has changed.
+      if (tls.clientCa === '') server.setTicketKeys(tickets.keysOf(this.config.name));
+    };
+    useTickets();
+    tickets.onChange(useTickets);
     this.watch = new CertificateWatch(tls, () => {
       reloadCertificates(this.config.name, this.log, () => {
         contexts.reload();
         server.setSecureContext(contexts.serverOptions);
+        useTickets();
       });
     });
     this.watch.start();

@@ -72,6 +72,8 @@ export class RequestReader {
   acceptsTrailers = false;
   /** As received, and passed on; '' = absent. */
   grpcTimeout = '';
+  /** The request came in TLS early data, says who took it off TLS before us: it may have been replayed. */
+  isEarly = false;
   /** The client asks for the connection to be closed, in words that uWS may not know. */
   isLastAsked = false;
   /** Textual address of the client, as trusted proxies tell it; set by the listener after read(). */
@@ -178,6 +180,7 @@ export class RequestReader {
     this.acceptsTrailers = false;
     this.grpcTimeout = '';
     this.isLastAsked = false;
+    this.isEarly = false;
     this.hostCount = 0;
     this.contentLength = '';
     this.contentLengthConflict = false;
@@ -264,6 +267,8 @@ export class RequestReader {
         break;
       case 10:
         if (name === 'keep-alive') return;
+        // Whatever its value. Source: RFC 8470 §5.1.
+        if (name === 'early-data') this.isEarly = true;
         if (name === 'connection') {
           // Nearly always one of these two, which name no header.
           if (value !== 'keep-alive' && value !== 'close') this.connection += value + ',';
@@ -327,6 +332,8 @@ export class RequestReader {
       const name = entry.trim();
       if (name === 'close') this.isLastAsked = true;
       if (name === '' || name === 'close' || name === 'keep-alive') continue;
+      // Not for one hop, whatever is said here. Source: RFC 8470 §5.1.
+      if (name === 'early-data') continue;
       let lines = '\r\n' + this.block;
       for (;;) {
         const start = lines.indexOf('\r\n' + name + ': ');

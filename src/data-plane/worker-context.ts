@@ -34,6 +34,7 @@ import { Route, Router } from './router.ts';
 import { Split } from './split.ts';
 import { ConnectionBudget } from './upstream/connection-budget.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
+import { SessionTickets } from './session-tickets.ts';
 import { WorkerLimits } from './worker-limits.ts';
 import { type WorkerEndpoint, WorkerUpstream } from './worker-upstream.ts';
 
@@ -59,6 +60,7 @@ export class WorkerContext {
   /** Requests this worker is answering. */
   activeCount = 0;
   isDraining = false;
+  readonly tickets: SessionTickets;
   private readonly gates: WorkerStart['gates'];
   private readonly tables: UpstreamTable[] = [];
   private readonly epochs: EpochReader;
@@ -80,6 +82,7 @@ export class WorkerContext {
     this.counters = new Counters(this.state, start.worker);
     this.histograms = new HistogramRecorder(this.state, start.worker);
     this.gates = start.gates;
+    this.tickets = new SessionTickets(start.ticketSecret);
     this.random = random;
     this.wheel = wheel;
     this.engines = engines;

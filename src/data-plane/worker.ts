@@ -129,6 +129,9 @@ class WorkerServer {
       case 'endpoint-down':
         this.context.leaveEndpoint(message.slot, message.generation);
         break;
+      case 'tickets':
+        this.context.tickets.change(message.secret);
+        break;
       case 'drain':
         this.drain(message.timeoutMs);
         break;

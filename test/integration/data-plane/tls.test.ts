@@ -212,3 +212,32 @@ test('clientCa lets in who has a certificate of it, and nobody else', async (con
     }
   }
 });
+
+test('sessions on node are resumed by every worker', async (context) => {
+  const certificates = [
+    write('tickets', selfSigned()),
+    write('tickets-2', selfSigned(['b.example'])),
+  ];
+  const proxy = await Proxy.start(
+    { endpoints: [`127.0.0.1:${(backend.address() as AddressInfo).port}`] },
+    {
+      listeners: [{ name: 'web', address: '127.0.0.1:0', engine: 'node', tls: { certificates } }],
+      workers: 4,
+    },
+  );
+  context.after(() => proxy.stop());
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    for (const servername of ['localhost', 'b.example']) {
+      const options = { port: proxy.port, rejectUnauthorized: false, maxVersion, servername };
+      const first = connect(options);
+      const [session] = (await within('a session', 5_000, once(first, 'session'))) as [Buffer];
+      first.destroy();
+      for (let round = 0; round < 12; round++) {
+        const again = connect({ ...options, session });
+        await within('a handshake', 5_000, once(again, 'secureConnect'));
+        assert.ok(again.isSessionReused(), `${maxVersion} ${servername} ${round}`);
+        again.destroy();
+      }
+    }
+  }
+});

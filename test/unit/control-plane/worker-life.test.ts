@@ -26,6 +26,7 @@ test('a worker that is silent for more than 3 s is stalled, until it beats again
       throw new Error('not started');
     },
     gates: {},
+    ticketSecret: () => new Uint8Array(32),
     runTask: () => Promise.resolve(),
     onExplained: () => undefined,
   });
@@ -70,6 +71,7 @@ test('a worker that hangs at its start is waited for until the deadline, and one
       logger,
       structure: () => structure,
       gates: {},
+      ticketSecret: () => new Uint8Array(32),
       onExplained,
     };
     return new WorkerLife({ ...options, runTask, startDeadlineMs });
