@@ -75,6 +75,8 @@ describe('curl', { skip: missingPeers('curl') }, () => {
   const versions = [
     ['--http1.0', '1.1'],
     ['--http1.1', '1.1'],
+    // Upgrade to h2c is offered and not taken.
+    ['--http2', '1.1'],
     ['--http2-prior-knowledge', '2'],
   ] as const;
 
@@ -100,6 +102,8 @@ describe('curl', { skip: missingPeers('curl') }, () => {
     for (const [option, said] of [
       ['--http2', '2'],
       ['--http1.1', '1.1'],
+      // Upgrade to h2c is offered and not taken.
+      ['--http2', '1.1'],
       ['--tlsv1.3', '2'],
     ] as const) {
       assert.match(await curl('--cacert', ca, option, `${url}/a`), new RegExp(`^/a .* ${said}$`));

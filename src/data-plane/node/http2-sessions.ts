@@ -12,6 +12,7 @@ import { isGrpcType } from '../grpc.ts';
 import { HTTP_2 } from '../request-reader.ts';
 import { Http2Downstream } from './http2-downstream.ts';
 import type { Intake, Peer } from './intake.ts';
+import { SessionWatch } from './session-watch.ts';
 
 /** Streams of one connection at a time. nginx's http2_max_concurrent_streams, Envoy's since CVE-2023-44487. */
 const CONCURRENT_STREAMS_MAX = 128;
@@ -68,7 +69,8 @@ export class Http2Sessions {
     // What it would say comes as the end of its streams, too.
     session.on('error', () => undefined);
     if (this.intake.context.isDraining) session.close();
-    let streamCount = 0;
+    const { config, context } = this.intake;
+    const watch = new SessionWatch(session, config.limits.idleTimeoutMs, context.clock);
     session.on(
       'stream',
       (
@@ -77,14 +79,9 @@ export class Http2Sessions {
         flags: number,
         rawHeaders: string[],
       ) => {
-        streamCount++;
-        stream.on('close', () => streamCount--);
-        this.receive(stream, peer, headers, flags, rawHeaders);
+        if (watch.opened(stream)) this.receive(stream, peer, headers, flags, rawHeaders);
       },
     );
-    session.setTimeout(this.intake.config.limits.idleTimeoutMs, () => {
-      if (streamCount === 0) session.close();
-    });
   }
 
   private receive(
@@ -94,8 +91,6 @@ export class Http2Sessions {
     flags: number,
     rawHeaders: readonly string[],
   ): void {
-    // Node tells of a stream a turn late: it may have gone with its session meanwhile.
-    if (stream.destroyed) return;
     const { intake } = this;
     const downstream = new Http2Downstream(intake.context, stream);
     const isConnect = headers[':method'] === 'CONNECT';

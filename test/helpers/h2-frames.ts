@@ -1,0 +1,129 @@
+// HTTP/2 frames by hand, for clients that a library would not let be so rude. Source: RFC 9113 § 4, § 6.
+import { connect, type Socket } from 'node:net';
+
+export const FrameType = {
+  DATA: 0,
+  HEADERS: 1,
+  PRIORITY: 2,
+  RST_STREAM: 3,
+  SETTINGS: 4,
+  PING: 6,
+  GOAWAY: 7,
+  WINDOW_UPDATE: 8,
+  CONTINUATION: 9,
+} as const;
+
+export const END_STREAM = 1;
+export const END_HEADERS = 4;
+
+const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+
+export function frame(
+  type: number,
+  flags: number,
+  stream: number,
+  payload: Uint8Array = Buffer.alloc(0),
+): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head[3] = type;
+  head[4] = flags;
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+export function word(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+/** A field that is not kept in the table: never indexed, without Huffman. Source: RFC 7541 § 6.2.3. */
+export function field(name: string, value: string): Buffer {
+  return Buffer.concat([Buffer.of(0x10), text(name), text(value)]);
+}
+
+/** A field that is kept in the table, as the newest. Source: RFC 7541 § 6.2.1. */
+export function indexedField(name: string, value: string): Buffer {
+  return Buffer.concat([Buffer.of(0x40), text(name), text(value)]);
+}
+
+/** The newest field of the table once more: one byte. */
+export const NEWEST_FIELD = Buffer.of(0x80 | 62);
+
+function text(value: string): Buffer {
+  const bytes = Buffer.from(value, 'latin1');
+  if (bytes.length < 127) return Buffer.concat([Buffer.of(bytes.length), bytes]);
+  const length: number[] = [127];
+  let rest = bytes.length - 127;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) length.push((rest % 128) + 128);
+  return Buffer.concat([Buffer.of(...length, rest), bytes]);
+}
+
+/** The fields of a request. */
+export function requestBlock(path: string, method = 'GET'): Buffer {
+  return Buffer.concat([
+    field(':method', method),
+    field(':path', path),
+    field(':scheme', 'http'),
+    field(':authority', 'a.example'),
+  ]);
+}
+
+/** A connection whose frames the test writes; what comes is counted by type. */
+export class RawSession {
+  readonly socket: Socket;
+  readonly counts: Map<number, number> = new Map();
+  /** Error code of the GOAWAY that came; -1 = none. */
+  goawayCode = -1;
+  isClosed = false;
+  readonly closed: Promise<void>;
+  private held: Buffer = Buffer.alloc(0);
+
+  constructor(port: number) {
+    this.socket = connect(port, '127.0.0.1');
+    this.socket.on('error', () => undefined);
+    this.socket.on('data', (bytes: Buffer) => this.read(bytes));
+    this.closed = new Promise((resolve) => {
+      this.socket.on('close', () => {
+        this.isClosed = true;
+        resolve();
+      });
+    });
+    this.socket.write(PREFACE);
+    this.write(frame(FrameType.SETTINGS, 0, 0));
+  }
+
+  /** @returns false when the socket has enough for now. */
+  write(bytes: Buffer): boolean {
+    return this.isClosed || this.socket.write(bytes);
+  }
+
+  /**
+   * Writes frames in rounds, as fast as the other side takes them, until it closes or all are written.
+   * @returns how many rounds were written.
+   */
+  async flood(rounds: number, make: (round: number) => Buffer): Promise<number> {
+    for (let round = 0; round < rounds; round++) {
+      if (this.isClosed) return round;
+      if (this.write(make(round))) continue;
+      await new Promise<void>((resolve) => {
+        this.socket.once('drain', resolve);
+        this.socket.once('close', () => resolve());
+      });
+    }
+    return rounds;
+  }
+
+  private read(bytes: Buffer): void {
+    let rest = Buffer.concat([this.held, bytes]);
+    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+      const length = rest.readUIntBE(0, 3);
+      const type = rest[3]!;
+      this.counts.set(type, (this.counts.get(type) ?? 0) + 1);
+      if (type === FrameType.GOAWAY) this.goawayCode = rest.readUInt32BE(13);
+      rest = rest.subarray(9 + length);
+    }
+    this.held = rest;
+  }
+}
