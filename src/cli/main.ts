@@ -10,6 +10,7 @@ import { registerLoad } from './load.ts';
 import { registerReport } from './report.ts';
 import { registerRun } from './run.ts';
 import { registerSchema } from './schema.ts';
+import { registerTop } from './top.ts';
 import { readVersion } from '../version.ts';
 
 /** Runs one command. @param argv the arguments alone, without node and script. @returns the exit code. */
@@ -30,6 +31,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   registerReport(program);
   registerRun(program);
   registerSchema(program);
+  registerTop(program);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return EXIT.done;

@@ -17,6 +17,7 @@ function contender(name: string, isJudged: boolean, ...p99s: readonly number[]):
     answered: 1000,
     failed: 0,
     unsent: 0,
+    lateP99Ms: 1.25,
     slowShare: 0.25,
   }));
   return { name, isJudged, rounds };
@@ -58,5 +59,5 @@ test('headline and page say who reaches the target and who does not', () => {
     /round-robin +\| +3\.00 \| +400 \(300–600\) \| +800 \(600–1,200\) \| +1\.00 \|/,
   );
   assert.match(page, /response-time .*\| +2\.50 ✗ \|/);
-  assert.match(page, /peak-ewma .*\| +20\.0 ✓ \| +25\.0 % \| +0 \|/);
+  assert.match(page, /peak-ewma .*\| +20\.0 ✓ \| +25\.0 % \| +1\.25 \| +0 \|/);
 });
