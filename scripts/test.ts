@@ -3,6 +3,7 @@
 // given a folder it would run the helper files as tests.
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -34,7 +35,8 @@ const child = spawn(
     '--enable-source-maps',
     '--test',
     '--test-reporter=spec',
-    '--test-concurrency=2',
+    // Many tests wait more than they work.
+    `--test-concurrency=${2 * availableParallelism()}`,
     ...nodeArguments,
     ...files.toSorted(),
   ],

@@ -3,15 +3,29 @@
 import { letYoungHeapGrow } from './young-heap.ts';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../errors.ts';
-import { registerCheck } from './check.ts';
-import { registerDemo } from './demo.ts';
 import { EXIT } from './exit.ts';
-import { registerLoad } from './load.ts';
-import { registerReport } from './report.ts';
-import { registerRun } from './run.ts';
-import { registerSchema } from './schema.ts';
-import { registerTop } from './top.ts';
 import { readVersion } from '../version.ts';
+
+type Register = (program: Command) => void;
+
+/** Every command, loaded when it is asked for: what one needs, the others need not wait for. */
+const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  check: async () => (await import('./check.ts')).registerCheck,
+  demo: async () => (await import('./demo.ts')).registerDemo,
+  load: async () => (await import('./load.ts')).registerLoad,
+  report: async () => (await import('./report.ts')).registerReport,
+  run: async () => (await import('./run.ts')).registerRun,
+  schema: async () => (await import('./schema.ts')).registerSchema,
+  top: async () => (await import('./top.ts')).registerTop,
+};
+
+/** The one that is named; all of them where none is, for the help. */
+async function registerCommands(program: Command, name: string): Promise<void> {
+  const own = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  for (const load of own === undefined ? Object.values(COMMANDS) : [own]) {
+    (await load())(program);
+  }
+}
 
 /** Runs one command. @param argv the arguments alone, without node and script. @returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -25,13 +39,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (command.name() !== 'run') letYoungHeapGrow();
   });
   process.stdout.once('error', leaveOnClosedPipe);
-  registerCheck(program);
-  registerDemo(program);
-  registerLoad(program);
-  registerReport(program);
-  registerRun(program);
-  registerSchema(program);
-  registerTop(program);
+  await registerCommands(program, argv[0] ?? '');
   try {
     await program.parseAsync(argv, { from: 'user' });
     return EXIT.done;

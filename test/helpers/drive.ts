@@ -1,6 +1,7 @@
 // A bounded load from a process's own event loop: N keep-alive connections, each sending its next request when
 // the last was answered, until a count is reached or the caller says stop. Counts everything that went wrong.
 import { Agent, request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface DriveResult {
   /** Answers by status. */
@@ -18,12 +19,15 @@ export interface DriveOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  /** Rest of a connection after each answer: for loads that last, which would take a core to themselves. */
+  readonly pauseMs?: number;
   /** Called with each whole answer. */
   readonly onAnswer?: (status: number, body: Buffer) => void;
 }
 
 /** Drives `url` and resolves when the last answer is in. */
 export async function drive(url: string, options: DriveOptions): Promise<DriveResult> {
+  const { pauseMs = 0 } = options;
   const agent = new Agent({ keepAlive: true, maxSockets: options.connections });
   const statuses: Record<number, number> = {};
   const errors: Record<string, number> = {};
@@ -62,6 +66,7 @@ export async function drive(url: string, options: DriveOptions): Promise<DriveRe
     while (left > 0 && options.signal?.aborted !== true) {
       left--;
       await one();
+      if (pauseMs > 0) await delay(pauseMs);
     }
   };
   await Promise.all(Array.from({ length: options.connections }, client));

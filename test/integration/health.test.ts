@@ -88,6 +88,7 @@ class Watched {
       requests: Infinity,
       method,
       signal: stop.signal,
+      pauseMs: 2,
     });
     return () => {
       stop.abort();
