@@ -20,6 +20,12 @@ export const EXCHANGE_ERRORS = {
     header: 'bad-request',
     message: 'the request could be read in more than one way',
   },
+  'upgrade-required': {
+    status: 426,
+    source: 'downstream',
+    header: 'bad-request',
+    message: 'this version of WebSocket is not spoken',
+  },
   'not-implemented': {
     status: 501,
     source: 'downstream',

@@ -55,6 +55,8 @@ function buildListener(parsed: ParsedListener, index: number, folder: string): L
       minBodyRate: limits.minBodyRate,
       connections: limits.connections,
       connectionsPerAddress: limits.connectionsPerAddress,
+      webSocketMessageBytes: limits.webSocketMessageBytes,
+      webSocketBacklogBytes: limits.webSocketBacklogBytes,
     },
     trustedProxies: parsed.trustedProxies,
     proxyProtocol: parsed.proxyProtocol,
@@ -153,7 +155,11 @@ function buildUpstream(parsed: ParsedUpstream, name: string, folder: string): Up
       perWorker: connection.perWorker,
       pipelining: connection.pipelining,
     },
-    timeouts: { responseMs: parsed.timeouts.response, idleMs: parsed.timeouts.idle },
+    timeouts: {
+      responseMs: parsed.timeouts.response,
+      idleMs: parsed.timeouts.idle,
+      webSocketIdleMs: parsed.timeouts.webSocketIdle,
+    },
     retry: {
       attempts: retry.attempts,
       on: retry.on,

@@ -78,6 +78,9 @@ export interface ListenerConfig {
     readonly connections: number;
     /** Over all workers; 0 = unlimited. */
     readonly connectionsPerAddress: number;
+    readonly webSocketMessageBytes: number;
+    /** Of the uws engine only. */
+    readonly webSocketBacklogBytes: number;
   };
   readonly trustedProxies: readonly Cidr[];
   readonly proxyProtocol: boolean;
@@ -224,7 +227,12 @@ export interface UpstreamConfig {
     /** 'auto' or a depth ≥ 1. */
     readonly pipelining: number | 'auto';
   };
-  readonly timeouts: { readonly responseMs: number; readonly idleMs: number };
+  readonly timeouts: {
+    readonly responseMs: number;
+    readonly idleMs: number;
+    /** 0 = unlimited. */
+    readonly webSocketIdleMs: number;
+  };
   readonly retry: {
     /** After the first. */
     readonly attempts: number;

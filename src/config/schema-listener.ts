@@ -101,6 +101,16 @@ export const listener = section({
         0,
         'Most connections at a time from one client address (IPv6: one /64), over all workers; 0 = unlimited.',
       ),
+      webSocketMessageBytes: option(
+        size('1KiB', '1GiB'),
+        '1MiB',
+        'One message of a WebSocket client; beyond: closed, 1009.',
+      ),
+      webSocketBacklogBytes: option(
+        size('64KiB', '1GiB'),
+        '16MiB',
+        'What a WebSocket client on the uws engine may be ahead of its endpoint; beyond: closed, 1013.',
+      ),
     }),
     {},
     'What one client may take.',

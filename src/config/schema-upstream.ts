@@ -274,6 +274,11 @@ export const upstream = section({
     section({
       response: option(duration('1ms', '24h'), '30s', 'Longest wait for the head of a response.'),
       idle: option(duration('1ms', '24h'), '60s', 'Longest silence between two parts of a body.'),
+      webSocketIdle: option(
+        duration('0s', '24h'),
+        '5m',
+        'Longest silence of a WebSocket, both ways; beyond: closed, 1001. 0 = unlimited.',
+      ),
     }),
     {},
     'Limits of one try.',

@@ -15,6 +15,7 @@ import type { RateLimit } from '../limits/rate-limit.ts';
 import { ENDPOINTS_FULL, NO_ENDPOINT } from '../policies/index.ts';
 import {
   CIRCUIT_REFUSES,
+  NO_TRIAL,
   circuitUntil,
   enterCircuit,
   leaveCircuit,
@@ -50,6 +51,7 @@ import type { RequestReader } from './request-reader.ts';
 import { RETRY_SENT, Retries, type RetryOwner } from './retries.ts';
 import {
   BODY_NONE,
+  BODY_UPGRADE,
   type Timed,
   type UpstreamCall,
   type UpstreamErrorCode,
@@ -81,6 +83,7 @@ export class Exchange
   bodyLength: number = BODY_NONE;
   acceptsTrailers = false;
   mayQueue = true;
+  messageBytesMax = 0;
   // Timer wheel.
   wheelBucket = -1;
   wheelPrevious: Timed | null = null;
@@ -122,6 +125,8 @@ export class Exchange
   /** Counted in the upstream. */
   private isEntered = false;
   private isResponseBegun = false;
+  /** It is a WebSocket now: how long it lasts says nothing of its endpoint. */
+  private isUpgraded = false;
   private lastError: ExchangeErrorCode = 'no-endpoint';
 
   constructor(context: WorkerContext, downstream: Downstream) {
@@ -143,6 +148,7 @@ export class Exchange
     const context = this.context;
     this.isActive = true;
     this.isResponseBegun = false;
+    this.isUpgraded = false;
     this.isEntered = false;
     this.isAwaitingBody = false;
     this.current.reset();
@@ -153,6 +159,7 @@ export class Exchange
     this.callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
     this.mayQueue = true;
     this.body.start(reader.bodyLength);
+    this.messageBytesMax = reader.messageBytesMax;
     context.adoptIfStale();
     const route = context.router.find(reader);
     this.route = route ?? null;
@@ -340,6 +347,10 @@ export class Exchange
       return this.proceed(this.seek());
     }
     this.current.begin(slot);
+    if (this.bodyLength === BODY_UPGRADE) {
+      this.call = endpoint.upgrades.dispatch(this, this);
+      return;
+    }
     const hedgeUs = this.hedging.delayUs(this);
     const { connections } = endpoint;
     const call =
@@ -378,6 +389,22 @@ export class Exchange
     const { preferredSlot } = this.pickRequest;
     const marked = upstream.affinity.mark(block, preferredSlot, current.slot);
     this.downstream.begin(head, marked, bodyLength);
+    // Not when the client was found to be gone.
+    if (head.status === 101 && this.isActive) this.beginUpgraded();
+  }
+
+  /** From here on both sides send as they like, for as long as they like. */
+  private beginUpgraded(): void {
+    const { context, current } = this;
+    const { index } = current.upstream!;
+    context.wheel.disarm(this);
+    current.recordEnd();
+    // The circuit has its verdict now, and the retry is over.
+    this.verdict.deliver(context, index);
+    this.verdict.begin(NO_TRIAL);
+    this.retries.release(index);
+    this.isUpgraded = true;
+    if (this.call !== null) this.body.attach(this.call);
   }
 
   onBody(chunk: Uint8Array): boolean {
@@ -386,7 +413,7 @@ export class Exchange
   }
 
   onEnd(trailers: string): void {
-    this.current.recordEnd();
+    if (!this.isUpgraded) this.current.recordEnd();
     this.call = null;
     this.body.release();
     this.downstream.end(this.acceptsTrailers ? this.route!.responseRewrite.drop(trailers) : '');

@@ -8,6 +8,7 @@ import { MirrorCall } from './mirror-call.ts';
 import { requestBlock } from './request-headers.ts';
 import type { RequestReader } from './request-reader.ts';
 import type { Route } from './router.ts';
+import { BODY_UPGRADE } from './upstream/engine.ts';
 import type { WorkerContext } from './worker-context.ts';
 import type { WorkerUpstream } from './worker-upstream.ts';
 
@@ -35,7 +36,8 @@ export class Mirroring {
    * @returns null: there is none.
    */
   copy(reader: RequestReader, route: Route, target: string, forwarding: string): MirrorCall | null {
-    if (!this.isDrawn()) return null;
+    // A WebSocket is a conversation with one endpoint.
+    if (reader.bodyLength === BODY_UPGRADE || !this.isDrawn()) return null;
     const { context, upstream, config } = this;
     const { maxRequests } = upstream.table;
     const cap = maxRequests > 0 ? Math.min(maxRequests, config.maxRequests) : config.maxRequests;

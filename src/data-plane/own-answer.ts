@@ -1,7 +1,18 @@
 // The proxy's own answers as text: one wording for all listener engines.
 import { STATUS_CODES } from 'node:http';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode } from '../errors.ts';
-import type { AnswerDetails } from './downstream.ts';
+import { type AnswerDetails, NO_DETAILS } from './downstream.ts';
+import { WEBSOCKET_VERSION } from './websocket/handshake.ts';
+
+/** What an answer of `upgrade-required` must say. Source: RFC 6455 § 4.4, RFC 9110 § 15.5.22. */
+export const UPGRADE_DETAILS: AnswerDetails = {
+  ...NO_DETAILS,
+  headers: [
+    ['Sec-WebSocket-Version', WEBSOCKET_VERSION],
+    ['Upgrade', 'websocket'],
+    ['Connection', 'Upgrade, close'],
+  ],
+};
 
 /** Status of an answer: the operator may have set another than the error's own. */
 export function statusOf(code: ExchangeErrorCode, details: AnswerDetails): number {

@@ -7,7 +7,7 @@ import type { Attempt } from './attempt.ts';
 import type { Downstream } from './downstream.ts';
 import { HeldBody } from './held-body.ts';
 import { REPLAY_BYTES_MAX, ReplayBuffer } from './replay-buffer.ts';
-import { BODY_CHUNKED, BODY_NONE, type UpstreamCall } from './upstream/engine.ts';
+import { BODY_NONE, type UpstreamCall } from './upstream/engine.ts';
 
 export class RequestBody {
   private readonly downstream: Downstream;
@@ -33,10 +33,10 @@ export class RequestBody {
     this.onGathered = onGathered;
   }
 
-  /** A request begins. @param length of its body: BODY_NONE, BODY_CHUNKED or bytes. */
+  /** A request begins. @param length of its body: BODY_NONE, BODY_CHUNKED, BODY_UPGRADE or bytes. */
   start(length: number): void {
     const hasBody = length !== BODY_NONE && length !== 0;
-    this.gatherBytes = hasBody && length !== BODY_CHUNKED ? Math.min(length, REPLAY_BYTES_MAX) : 0;
+    this.gatherBytes = Math.max(0, Math.min(length, REPLAY_BYTES_MAX));
     this.call = null;
     this.isReceived = !hasBody;
     this.trailers = '';

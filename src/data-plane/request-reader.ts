@@ -4,7 +4,8 @@
 // listener, reused for each request.
 import type { HttpRequest } from 'uWebSockets.js';
 import type { ExchangeErrorCode } from '../errors.ts';
-import { BODY_CHUNKED, BODY_NONE } from './upstream/engine.ts';
+import { BODY_CHUNKED, BODY_NONE, BODY_UPGRADE } from './upstream/engine.ts';
+import { namesWebSocket, refusalOfHandshake } from './websocket/handshake.ts';
 
 /** Any byte that must not stand in a header block: controls, DEL and above, and CR or LF that end no line. */
 const FORBIDDEN_IN_BLOCK = /[^\t\r\n\x20-\x7e]|\r[^\n]|[^\r]\n/;
@@ -60,7 +61,7 @@ export class RequestReader {
   host = '';
   /** `name: value\r\n` lines without Host, hop-by-hop, framing and forwarding headers. */
   block = '';
-  /** BODY_NONE, BODY_CHUNKED or a length ≥ 0. */
+  /** BODY_NONE, BODY_CHUNKED, BODY_UPGRADE or a length ≥ 0. */
   bodyLength: number = BODY_NONE;
   /** As received; '' = absent. */
   forwardedFor = '';
@@ -76,6 +77,8 @@ export class RequestReader {
   isEarly = false;
   /** The client asks for the connection to be closed, in words that uWS may not know. */
   isLastAsked = false;
+  /** As in UpstreamRequest; the listener's, set once. */
+  messageBytesMax = 0;
   /** Textual address of the client, as trusted proxies tell it; set by the listener after read(). */
   clientAddress = '';
 
@@ -86,6 +89,10 @@ export class RequestReader {
   private connection = '';
   private hasFoldedName = false;
   private upgrade = '';
+  /** Connection names Upgrade. */
+  private isUpgradeAsked = false;
+  /** The version of HTTP knows Upgrade. */
+  private mayUpgrade = true;
   /** Bound once: a closure per request would be garbage per request. */
   private readonly visit = (name: string, value: string): void => this.add(name, value);
 
@@ -114,6 +121,7 @@ export class RequestReader {
     const isHttp2 = version === HTTP_2;
     // HTTP/2 has a frame for them, and every client reads it.
     this.acceptsTrailers = isHttp2;
+    this.mayUpgrade = version === HTTP_1_1;
     let cookie = '';
     for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
       const name = rawHeaders[index]!.toLowerCase();
@@ -188,6 +196,8 @@ export class RequestReader {
     this.connection = '';
     this.hasFoldedName = false;
     this.upgrade = '';
+    this.isUpgradeAsked = false;
+    this.mayUpgrade = true;
   }
 
   /** The value of a request header that is passed on; '' when absent. Off the fast path: it searches the block. */
@@ -198,6 +208,18 @@ export class RequestReader {
     if (start < 0) return '';
     const from = start + name.length + 4;
     return lines.slice(from, lines.indexOf('\r\n', from));
+  }
+
+  /** Takes a header out of what is passed on. */
+  removeHeader(name: string): void {
+    let lines = '\r\n' + this.block;
+    for (;;) {
+      const start = lines.indexOf('\r\n' + name + ': ');
+      if (start < 0) break;
+      const end = lines.indexOf('\r\n', start + 2);
+      lines = lines.slice(0, start) + lines.slice(end);
+    }
+    this.block = lines.slice(2);
   }
 
   private check(headerCountMax: number): ExchangeErrorCode | '' {
@@ -222,7 +244,16 @@ export class RequestReader {
       this.bodyLength = Number(this.contentLength);
     }
     if (this.connection !== '') this.removeConnectionNamed();
-    return '';
+    return this.upgrade === '' ? '' : this.readUpgrade();
+  }
+
+  /** Only WebSocket is spoken beside HTTP; other offers to change the protocol are not taken up. RFC 9110 § 7.8. */
+  private readUpgrade(): ExchangeErrorCode | '' {
+    if (!this.mayUpgrade || !this.isUpgradeAsked || !namesWebSocket(this.upgrade)) return '';
+    const hasBody = this.bodyLength !== BODY_NONE && this.bodyLength !== 0;
+    const refusal = refusalOfHandshake(this.method, this.block, hasBody);
+    this.bodyLength = BODY_UPGRADE;
+    return refusal;
   }
 
   /** `OPTIONS *` asks about the server, not about a resource. */
@@ -254,7 +285,7 @@ export class RequestReader {
       case 7:
         if (name === 'trailer') return;
         if (name === 'upgrade') {
-          this.upgrade = value;
+          this.upgrade += (this.upgrade === '' ? '' : ',') + value;
           return;
         }
         break;
@@ -331,22 +362,11 @@ export class RequestReader {
     for (const entry of names) {
       const name = entry.trim();
       if (name === 'close') this.isLastAsked = true;
+      if (name === 'upgrade') this.isUpgradeAsked = true;
       if (name === '' || name === 'close' || name === 'keep-alive') continue;
       // Not for one hop, whatever is said here. Source: RFC 8470 §5.1.
       if (name === 'early-data') continue;
-      let lines = '\r\n' + this.block;
-      for (;;) {
-        const start = lines.indexOf('\r\n' + name + ': ');
-        if (start < 0) break;
-        const end = lines.indexOf('\r\n', start + 2);
-        lines = lines.slice(0, start) + lines.slice(end);
-      }
-      this.block = lines.slice(2);
+      this.removeHeader(name);
     }
-  }
-
-  /** Value of Upgrade; '' = none asked for. */
-  get upgradeProtocol(): string {
-    return this.upgrade;
   }
 }

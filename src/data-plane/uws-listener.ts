@@ -8,6 +8,7 @@ import {
   type HttpResponse,
   type TemplatedApp,
   type us_listen_socket,
+  type us_socket_context_t,
   us_listen_socket_close,
   us_socket_local_port,
 } from 'uWebSockets.js';
@@ -25,11 +26,14 @@ import {
 import { Exchange } from './exchange.ts';
 import { Forwarding } from './forwarded.ts';
 import type { Listener, WorkerLog } from './listener.ts';
-import { answerText, reasonOf, statusOf } from './own-answer.ts';
+import { answerText, reasonOf, statusOf, UPGRADE_DETAILS } from './own-answer.ts';
 import { RequestReader } from './request-reader.ts';
 import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
-import { BODY_CHUNKED, BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
+import { BODY_CHUNKED, BODY_NONE, BODY_UPGRADE, type UpstreamHead } from './upstream/engine.ts';
+import { UwsCork } from './uws-cork.ts';
 import { openSecureApp } from './uws-secure-app.ts';
+import { type UwsSocketData, UwsWebSocket, webSocketBehavior } from './uws-websocket.ts';
+import { valuesOf, withoutHandshake } from './websocket/handshake.ts';
 import type { LateHead } from './late-heads.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -57,6 +61,7 @@ export class UwsListener implements Listener {
   private readonly gate: ConnectionGate;
   /** The connection that is being closed has no place to give back. */
   private isRefusing = false;
+  private readonly cork: UwsCork = new UwsCork();
   private listenSocket: us_listen_socket | null = null;
 
   /** @throws Error when a certificate cannot be used. */
@@ -64,6 +69,7 @@ export class UwsListener implements Listener {
     this.config = config;
     this.context = context;
     this.log = log;
+    this.reader.messageBytesMax = config.limits.webSocketMessageBytes;
     this.forwarding = new Forwarding(config.trustedProxies, config.tls === null ? 'http' : 'https');
     this.gate = context.openGate(config);
     this.app = this.openApp();
@@ -71,7 +77,8 @@ export class UwsListener implements Listener {
       config.tls === null ? null : new CertificateWatch(config.tls, () => this.renewCertificates());
   }
 
-  listen(): Promise<number> {
+  async listen(): Promise<number> {
+    await this.cork.open();
     return new Promise((resolve, reject) => {
       const onListen = (socket: us_listen_socket | false): void => {
         if (socket === false) {
@@ -96,14 +103,21 @@ export class UwsListener implements Listener {
   close(): void {
     this.stopAccepting();
     this.gate.retire();
+    this.cork.close();
     this.app.close();
     for (const app of this.formerApps) app.close();
   }
 
   private openApp(): TemplatedApp {
-    const handler = (res: HttpResponse, req: HttpRequest): void => this.accept(res, req);
-    const { tls } = this.config;
-    const app = tls === null ? App().any('/*', handler) : openSecureApp(tls, handler);
+    const { limits, tls } = this.config;
+    const behavior = webSocketBehavior(
+      limits,
+      (res, req, context) => this.accept(res, req, context),
+      () => this.gate.leave(),
+    );
+    const serve = (app: TemplatedApp): TemplatedApp =>
+      app.ws('/*', behavior).any('/*', (res, req) => this.accept(res, req, null));
+    const app = tls === null ? serve(App()) : openSecureApp(tls, serve);
     return app.filter((res, count) => this.countConnection(res, count));
   }
 
@@ -145,7 +159,8 @@ export class UwsListener implements Listener {
     });
   }
 
-  private accept(res: HttpResponse, req: HttpRequest): void {
+  /** @param upgrade where uWS keeps its WebSockets; null: the request has no key of the right length. */
+  private accept(res: HttpResponse, req: HttpRequest, upgrade: us_socket_context_t | null): void {
     const downstream = this.pool.pop() ?? new UwsDownstream(this.context);
     downstream.attach(res);
     const refusal = this.reader.read(req, this.config.limits.headerCount);
@@ -161,8 +176,22 @@ export class UwsListener implements Listener {
     const origin = this.forwarding.originOf(new Uint8Array(res.getRemoteAddress()));
     this.reader.clientAddress = this.forwarding.clientOf(this.reader.forwardedFor, origin);
     const forwarding = this.forwarding.block(this.reader, origin, this.reader.host);
-    downstream.start(this.reader, forwarding, this.config.limits, this.pool);
+    const { limits } = this.config;
+    if (this.reader.bodyLength === BODY_UPGRADE) {
+      const backlogBytesMax = limits.webSocketBacklogBytes;
+      downstream.startUpgrade(this.reader, forwarding, upgrade!, this.cork, backlogBytesMax);
+    } else {
+      downstream.start(this.reader, forwarding, limits, this.pool);
+    }
   }
+}
+
+/** What the handshake with the client is made of, once the endpoint agrees. */
+interface UwsUpgrade {
+  readonly key: string;
+  readonly context: us_socket_context_t;
+  readonly cork: UwsCork;
+  readonly backlogBytesMax: number;
 }
 
 /** One request's client side on uWebSockets.js, with its exchange. Pooled. */
@@ -196,6 +225,10 @@ class UwsDownstream implements Downstream, LateHead {
   /** Watches a request body that did not come with its head. */
   private arrival: BodyArrival | null = null;
   private pool: UwsDownstream[] | null = null;
+  /** Of a request that opens a WebSocket. */
+  private upgrade: UwsUpgrade | null = null;
+  /** The endpoint has agreed: `res` is gone, messages flow. */
+  private webSocket: UwsWebSocket | null = null;
   private errorCode: ExchangeErrorCode = 'internal';
   private answerDetails: AnswerDetails = NO_DETAILS;
   // Bound once, used for every request.
@@ -224,6 +257,7 @@ class UwsDownstream implements Downstream, LateHead {
     this.isCloseSaid = false;
     this.isSealed = false;
     this.pool = null;
+    this.upgrade = null;
     res.onAborted(this.onAborted);
     this.context.beginRequest();
   }
@@ -248,12 +282,27 @@ class UwsDownstream implements Downstream, LateHead {
     this.exchange.start(reader, forwarding);
   }
 
+  startUpgrade(
+    reader: RequestReader,
+    forwarding: string,
+    context: us_socket_context_t,
+    cork: UwsCork,
+    backlogBytesMax: number,
+  ): void {
+    this.isHeadRequest = false;
+    // Compression would be between uWS and the client, and between us and the endpoint: neither is offered.
+    reader.removeHeader('sec-websocket-extensions');
+    const key = valuesOf(reader.block, 'sec-websocket-key')[0]!;
+    this.upgrade = { key, context, cork, backlogBytesMax };
+    this.exchange.start(reader, forwarding);
+  }
+
   /** Refuses a request that is not forwarded, and closes: where it ends is in doubt. */
   answerUnread(code: ExchangeErrorCode, method: string): void {
     this.isHeadRequest = method === 'HEAD';
     this.isRequestBodyOpen = true;
     this.context.counters.addError(errorIndexOf(code));
-    this.answer(code, NO_DETAILS);
+    this.answer(code, code === 'upgrade-required' ? UPGRADE_DETAILS : NO_DETAILS);
   }
 
   private receiveBody(limits: ListenerConfig['limits']): void {
@@ -282,6 +331,10 @@ class UwsDownstream implements Downstream, LateHead {
   // ── Downstream ──
 
   begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
+    if (this.upgrade !== null && head.status === 101) {
+      this.openWebSocket(this.upgrade, headerBlock);
+      return;
+    }
     this.hasHead = true;
     this.status = head.status;
     this.reason = head.reason;
@@ -294,6 +347,7 @@ class UwsDownstream implements Downstream, LateHead {
   }
 
   write(chunk: Uint8Array): boolean {
+    if (this.webSocket !== null) return this.webSocket.write(chunk);
     if (this.isEnded || this.res === null) return true;
     if (this.rest !== null) {
       this.rest = Buffer.concat([this.rest, chunk]);
@@ -307,6 +361,7 @@ class UwsDownstream implements Downstream, LateHead {
 
   /** Trailers are dropped: uWebSockets.js cannot send any. */
   end(): void {
+    if (this.webSocket !== null) return this.endWebSocket();
     if (this.res === null) return;
     if (this.isEnded) return this.finish();
     // The last bytes are still waiting: uWS ends the response when they are through.
@@ -332,6 +387,7 @@ class UwsDownstream implements Downstream, LateHead {
   }
 
   destroy(): void {
+    if (this.webSocket !== null) return this.endWebSocket();
     if (this.isEnded || this.res === null) return;
     const res = this.res;
     this.detach();
@@ -340,12 +396,44 @@ class UwsDownstream implements Downstream, LateHead {
 
   pauseRequest(): void {
     this.arrival?.hold();
-    if (!this.isEnded) this.res?.pause();
+    if (this.webSocket !== null) this.webSocket.hold();
+    else if (!this.isEnded) this.res?.pause();
   }
 
   resumeRequest(): void {
     this.arrival?.release();
-    if (!this.isEnded && !this.isSealed) this.res?.resume();
+    if (this.webSocket !== null) this.webSocket.release();
+    else if (!this.isEnded && !this.isSealed) this.res?.resume();
+  }
+
+  // ── WebSocket ──
+
+  private openWebSocket(upgrade: UwsUpgrade, headerBlock: string): void {
+    const res = this.res!;
+    const owner = new UwsWebSocket(this.exchange, upgrade.backlogBytesMax, () => this.lost());
+    const [protocol = ''] = valuesOf(headerBlock, 'sec-websocket-protocol');
+    this.webSocket = owner;
+    this.res = null;
+    const block = withoutHandshake(headerBlock);
+    const head = '101 Switching Protocols' + (block === '' ? '' : '\r\n' + block);
+    upgrade.cork.run(() => {
+      res.writeStatus(NON_ASCII.test(head) ? Buffer.from(head, 'latin1') : head);
+      const data: UwsSocketData = { owner };
+      res.upgrade(data, upgrade.key, protocol, '', upgrade.context);
+    });
+  }
+
+  private endWebSocket(): void {
+    this.webSocket!.cut();
+    this.webSocket = null;
+    this.context.endRequest();
+  }
+
+  /** The client went, without a word or because it sent too much. */
+  private lost(): void {
+    this.webSocket = null;
+    this.context.endRequest();
+    this.exchange.onClientAbort();
   }
 
   // ── inside cork ──

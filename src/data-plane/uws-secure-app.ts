@@ -1,12 +1,6 @@
 // A TLS app of uWebSockets.js with all of a listener's certificates. Used by uws-listener.ts, at the start and for each
 // change of the files. Client certificates are the other engine's: uWS lets in who shows none.
-import {
-  type AppOptions,
-  type HttpRequest,
-  type HttpResponse,
-  SSLApp,
-  type TemplatedApp,
-} from 'uWebSockets.js';
+import { type AppOptions, SSLApp, type TemplatedApp } from 'uWebSockets.js';
 import type { ListenerTlsConfig } from '../config/config.ts';
 import { byName, type Certificate, readCertificates, TLS_1_2_CIPHERS } from './tls-certificates.ts';
 
@@ -17,21 +11,21 @@ import { byName, type Certificate, readCertificates, TLS_1_2_CIPHERS } from './t
 const NO_TLS_1_2 = 'ECDHE-PSK-AES128-CBC-SHA';
 
 /**
- * @param handler gets every request.
+ * @param serve says what is done with requests, for the app and for each name.
  * @throws Error when a certificate cannot be used.
  */
 export function openSecureApp(
   tls: ListenerTlsConfig,
-  handler: (res: HttpResponse, req: HttpRequest) => void,
+  serve: (app: TemplatedApp) => TemplatedApp,
 ): TemplatedApp {
   // Read here for their names, and because uWS says nothing about what it does not like.
   const certificates = readCertificates(tls);
   const [first] = certificates;
-  const app = SSLApp(optionsOf(first!, tls)).any('/*', handler);
+  const app = serve(SSLApp(optionsOf(first!, tls)));
   for (const [name, certificate] of byName(certificates)) {
     if (certificate === first && !isShadowed(name, certificates)) continue;
     app.addServerName(name, optionsOf(certificate, tls));
-    app.domain(name).any('/*', handler);
+    serve(app.domain(name));
   }
   return app;
 }

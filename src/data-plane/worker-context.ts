@@ -35,6 +35,7 @@ import { Split } from './split.ts';
 import { ConnectionBudget } from './upstream/connection-budget.ts';
 import type { OpenEndpoint, TimerWheel } from './upstream/engine.ts';
 import { SessionTickets } from './session-tickets.ts';
+import { UpgradeEndpoint } from './upstream/upgrade/upgrade-endpoint.ts';
 import { WorkerLimits } from './worker-limits.ts';
 import { type WorkerEndpoint, WorkerUpstream } from './worker-upstream.ts';
 
@@ -72,6 +73,8 @@ export class WorkerContext {
   private learned: Structure | null;
   private upstreams: Map<string, WorkerUpstream> = new Map();
   private endpoints: (WorkerEndpoint | undefined)[] = [];
+  /** Of endpoints that are gone, while their WebSockets go on. */
+  private readonly formerUpgrades: Set<UpgradeEndpoint> = new Set();
   /** By upstream index; kept for good, since connections of a removed endpoint outlive it. */
   private readonly budgets: (ConnectionBudget | undefined)[] = [];
 
@@ -188,7 +191,10 @@ export class WorkerContext {
   /** Connections open to endpoints now. */
   get connectionCount(): number {
     let count = 0;
-    for (const endpoint of this.endpoints) count += endpoint?.connections.connectionCount ?? 0;
+    for (const endpoint of this.endpoints) {
+      if (endpoint === undefined) continue;
+      count += endpoint.connections.connectionCount + endpoint.upgrades.connectionCount;
+    }
     return count;
   }
 
@@ -199,8 +205,22 @@ export class WorkerContext {
     this.limits.close();
     this.pending.retire();
     this.accounting.retire();
-    for (const endpoint of this.endpoints) endpoint?.connections.close();
+    for (const endpoint of this.endpoints) {
+      endpoint?.connections.close();
+      endpoint?.upgrades.close();
+    }
     this.endpoints = [];
+  }
+
+  /** Tells both ends of all WebSockets that the proxy goes away. @returns whether there are any. */
+  leaveWebSockets(): boolean {
+    const all = [...this.formerUpgrades, ...this.endpoints.map((endpoint) => endpoint?.upgrades)];
+    let count = 0;
+    for (const upgrades of all) {
+      count += upgrades?.connectionCount ?? 0;
+      upgrades?.leaveAll();
+    }
+    return count > 0;
   }
 
   private applyStructure(structure: Structure): void {
@@ -225,9 +245,13 @@ export class WorkerContext {
       structure.config.routes.map((route) => this.routeOf(route, structure.turns[route.name])),
     );
     for (const old of before) {
-      if (old !== undefined && endpoints[old.slot]?.connections !== old.connections) {
-        old.connections.close();
-      }
+      if (old === undefined || endpoints[old.slot]?.connections === old.connections) continue;
+      old.connections.close();
+      this.formerUpgrades.add(old.upgrades);
+      old.upgrades.closeWithin(structure.config.shutdown.drainTimeoutMs);
+    }
+    for (const former of this.formerUpgrades) {
+      if (former.connectionCount === 0) this.formerUpgrades.delete(former);
     }
   }
 
@@ -299,6 +323,9 @@ export class WorkerContext {
       connections: isKept
         ? old.connections
         : this.engines[engineOf(upstream)](entry.endpoint, upstream, this.wheel, budget),
+      upgrades: isKept
+        ? old.upgrades
+        : new UpgradeEndpoint(entry.endpoint, upstream, this.wheel, budget),
     };
   }
 }

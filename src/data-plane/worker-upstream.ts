@@ -5,6 +5,7 @@ import type { UpstreamTable } from '../shared-state/upstream-table.ts';
 import type { Affinity } from './affinity.ts';
 import type { PickExplainer } from './pick-explainer.ts';
 import type { UpstreamErrorCode, EndpointConnections } from './upstream/engine.ts';
+import type { UpgradeEndpoint } from './upstream/upgrade/upgrade-endpoint.ts';
 
 /** A worker's way to one endpoint. Lives as long as the endpoint keeps its slot. */
 export interface WorkerEndpoint {
@@ -13,6 +14,8 @@ export interface WorkerEndpoint {
   readonly endpoint: EndpointConfig;
   readonly upstream: UpstreamConfig;
   readonly connections: EndpointConnections;
+  /** WebSockets. */
+  readonly upgrades: UpgradeEndpoint;
 }
 
 export class WorkerUpstream {

@@ -27,6 +27,8 @@ const HEARTBEAT_MS = 250;
 /** No request for this long after the last one was answered, and a drain is complete. */
 const DRAIN_QUIET_MS = 100;
 const DRAIN_POLL_MS = 20;
+/** How long both ends of a WebSocket have to answer the close frame that comes when the drain's time is over. */
+const LEAVE_MS = 1_000;
 
 // Rule broken: Piscina calls a file's default export.
 // oxlint-disable-next-line import/no-default-export
@@ -153,14 +155,24 @@ class WorkerServer {
     for (const listener of this.listeners) listener.stopAccepting();
     const startedMs = performance.now();
     let quietSinceMs = startedMs;
+    let deadlineMs = startedMs + timeoutMs;
+    let cutCount = 0;
+    let hasLeft = false;
     const poll = setInterval(() => {
       const nowMs = performance.now();
       // Clients with an open connection may send one more request; its answer asks them to close.
       if (context.activeCount > 0) quietSinceMs = nowMs;
       const isQuiet = nowMs - quietSinceMs >= DRAIN_QUIET_MS;
-      if (!isQuiet && nowMs - startedMs < timeoutMs) return;
+      if (!isQuiet && nowMs < deadlineMs) return;
+      if (!isQuiet && !hasLeft) {
+        hasLeft = true;
+        cutCount = context.activeCount;
+        if (context.leaveWebSockets()) {
+          deadlineMs = nowMs + LEAVE_MS;
+          return;
+        }
+      }
       clearInterval(poll);
-      const cutCount = context.activeCount;
       this.close(WORKER_STATE_STOPPED);
       this.send({ type: 'drained', cutCount });
       this.leave();

@@ -44,7 +44,11 @@ export function engineConfig(options: EngineOptions): UpstreamConfig {
       perWorker: options.perWorker ?? 64,
       pipelining: options.pipelining ?? 1,
     },
-    timeouts: { responseMs: options.responseMs ?? 10_000, idleMs: options.idleMs ?? 10_000 },
+    timeouts: {
+      responseMs: options.responseMs ?? 10_000,
+      idleMs: options.idleMs ?? 10_000,
+      webSocketIdleMs: 0,
+    },
   };
   // The rest is the exchange's business.
   return part as UpstreamConfig;

@@ -1,12 +1,13 @@
 // The node:http server behind a listener. It never listens itself: sockets are handed to it. One request of a
 // connection is in work at a time, as the order of the answers demands; pipelined ones wait.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
 import { rawAnswer } from '../own-answer.ts';
 import { HTTP_1_0, HTTP_1_1 } from '../request-reader.ts';
 import { Http1Downstream } from './http1-downstream.ts';
 import type { Intake, Peer } from './intake.ts';
+import { UpgradeMessage } from './upgrade-message.ts';
 
 /** Pipelined requests that may wait on one connection. */
 const WAITING_MAX = 64;
@@ -17,6 +18,8 @@ interface WaitingRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly mustContinue: boolean;
+  /** The request opens a WebSocket: what came behind it. Else null. */
+  readonly early: Buffer | null;
 }
 
 interface Connection {
@@ -46,11 +49,15 @@ export class Http1Connections {
       connectionsCheckingInterval: Math.min(headersTimeout / 4, CHECK_INTERVAL_MS_MAX),
       // The reader asks for it, with the same answer as the other engine.
       requireHostHeader: false,
+      IncomingMessage: UpgradeMessage,
     });
     // Node would drop the rest without a word; the reader counts.
     this.server.maxHeadersCount = 0;
     this.server.on('request', (req, res) => this.receive(req, res, false));
     this.server.on('checkContinue', (req, res) => this.receive(req, res, true));
+    this.server.on('upgrade', (req, socket: Socket, early: Buffer) => {
+      this.upgrade(req, socket, early);
+    });
     this.server.on('connect', (_req, socket: Socket) => this.answerRaw(socket, 'bad-request'));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       this.failed(error, socket);
@@ -88,14 +95,29 @@ export class Http1Connections {
   private receive(req: IncomingMessage, res: ServerResponse, mustContinue: boolean): void {
     const connection = this.connections.get(req.socket)!;
     if (connection.isClosing) return;
-    if (connection.current === null) return this.begin(connection, { req, res, mustContinue });
-    if (connection.waiting.length < WAITING_MAX)
-      connection.waiting.push({ req, res, mustContinue });
+    const request = { req, res, mustContinue, early: null };
+    if (connection.current === null) return this.begin(connection, request);
+    if (connection.waiting.length < WAITING_MAX) connection.waiting.push(request);
     else req.socket.destroy();
   }
 
+  /** Node has let go of the connection: it is closed behind this request, whatever comes of it. */
+  private upgrade(req: IncomingMessage, socket: Socket, early: Buffer): void {
+    const connection = this.connections.get(socket)!;
+    // A client must not ask for it before the last answer: the connection would not be where it thinks it is.
+    if (connection.isClosing || connection.current !== null) {
+      socket.destroy();
+      return;
+    }
+    const res = new ServerResponse(req);
+    res.shouldKeepAlive = false;
+    res.assignSocket(socket);
+    res.on('finish', () => socket.destroySoon());
+    this.begin(connection, { req, res, mustContinue: false, early });
+  }
+
   private begin(connection: Connection, request: WaitingRequest): void {
-    const { req, res, mustContinue } = request;
+    const { req, res, mustContinue, early } = request;
     const { intake } = this;
     const downstream = new Http1Downstream(intake.context, req, res, () => {
       connection.current = null;
@@ -120,6 +142,7 @@ export class Http1Connections {
             isOpen: false,
           });
     if (refusal !== '') downstream.answerUnread(refusal);
+    else if (early !== null) downstream.startUpgrade(intake, connection.peer, early);
     else downstream.start(intake, connection.peer, mustContinue);
   }
 

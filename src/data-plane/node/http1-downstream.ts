@@ -6,10 +6,11 @@ import { BodyArrival } from '../body-arrival.ts';
 import { type AnswerDetails, BODY_ABSENT, type Downstream, NO_DETAILS } from '../downstream.ts';
 import { Exchange } from '../exchange.ts';
 import type { LateHead } from '../late-heads.ts';
-import { answerHeaders, answerText, reasonOf, statusOf } from '../own-answer.ts';
+import { answerHeaders, answerText, reasonOf, statusOf, UPGRADE_DETAILS } from '../own-answer.ts';
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
 import { blockPairs, trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
+import { Http1Tunnel } from './http1-tunnel.ts';
 import type { Intake, Peer } from './intake.ts';
 
 const EMPTY = new Uint8Array(0);
@@ -29,6 +30,8 @@ export class Http1Downstream implements Downstream, LateHead {
   private isRequestBodyOpen = false;
   private requestBytes = 0;
   private arrival: BodyArrival | null = null;
+  /** Present: the request asks for a WebSocket. */
+  private tunnel: Http1Tunnel | null = null;
 
   constructor(
     context: WorkerContext,
@@ -59,11 +62,17 @@ export class Http1Downstream implements Downstream, LateHead {
     if (mustContinue && !this.isEnded) this.res.writeContinue();
   }
 
+  /** As start(), for a request that opens a WebSocket. @param early what came behind it. */
+  startUpgrade(intake: Intake, peer: Peer, early: Buffer): void {
+    this.tunnel = new Http1Tunnel(this.req.socket, early, this.exchange);
+    this.exchange.start(intake.reader, intake.forwardingFor(peer));
+  }
+
   /** Refuses a request that is not forwarded, and closes: where it ends is in doubt. */
   answerUnread(code: ExchangeErrorCode): void {
     this.isRequestBodyOpen = true;
     this.context.counters.addError(errorIndexOf(code));
-    this.answer(code, NO_DETAILS);
+    this.answer(code, code === 'upgrade-required' ? UPGRADE_DETAILS : NO_DETAILS);
   }
 
   /**
@@ -108,6 +117,11 @@ export class Http1Downstream implements Downstream, LateHead {
   // ── Downstream ──
 
   begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
+    if (this.tunnel !== null && head.status === 101) {
+      this.isHeadWritten = true;
+      this.tunnel.open(this.res, headerBlock);
+      return;
+    }
     this.status = head.status;
     this.reason = head.reason;
     this.headers = blockPairs(headerBlock);
@@ -117,6 +131,7 @@ export class Http1Downstream implements Downstream, LateHead {
   }
 
   write(chunk: Uint8Array): boolean {
+    if (this.tunnel?.isOpen === true) return this.isEnded || this.tunnel.write(chunk);
     if (this.isEnded || !this.writeHead()) return true;
     // A copy: Node may hold it beyond this call.
     return this.res.write(Buffer.from(chunk));
@@ -124,9 +139,13 @@ export class Http1Downstream implements Downstream, LateHead {
 
   end(trailers: string): void {
     if (this.isEnded || !this.writeHead()) return;
-    // Node writes them behind a chunked body only.
-    if (trailers !== '') this.res.addTrailers(trailerList(trailers));
-    this.res.end();
+    if (this.tunnel?.isOpen === true) {
+      this.tunnel.end();
+    } else {
+      // Node writes them behind a chunked body only.
+      if (trailers !== '') this.res.addTrailers(trailerList(trailers));
+      this.res.end();
+    }
     this.finish();
   }
 
@@ -157,17 +176,18 @@ export class Http1Downstream implements Downstream, LateHead {
     // Nothing may come behind what was broken off.
     this.res.shouldKeepAlive = false;
     this.finish();
-    this.res.destroy();
+    if (this.tunnel === null) this.res.destroy();
+    else this.tunnel.destroy();
   }
 
   pauseRequest(): void {
     this.arrival?.hold();
-    if (!this.isEnded) this.req.pause();
+    if (!this.isEnded) (this.tunnel ?? this.req).pause();
   }
 
   resumeRequest(): void {
     this.arrival?.release();
-    this.req.resume();
+    (this.tunnel ?? this.req).resume();
   }
 
   /** Called at the end of the loop's turn: the body has not begun. */

@@ -50,6 +50,7 @@ export class Intake {
   constructor(config: ListenerConfig, context: WorkerContext) {
     this.config = config;
     this.context = context;
+    this.reader.messageBytesMax = config.limits.webSocketMessageBytes;
     this.forwarding = new Forwarding(config.trustedProxies, config.tls === null ? 'http' : 'https');
   }
 

@@ -25,6 +25,8 @@ export type UpstreamErrorCode = Extract<
 export const BODY_NONE = -1;
 /** The request's body has no known length and is sent chunked. */
 export const BODY_CHUNKED = -2;
+/** The request opens a WebSocket: after an answer of 101 bytes flow both ways until one side ends. */
+export const BODY_UPGRADE = -3;
 
 /** Read during dispatch only: the object may be used again as soon as dispatch returns. */
 export interface UpstreamRequest {
@@ -34,10 +36,12 @@ export interface UpstreamRequest {
   readonly target: string;
   /** `name: value\r\n` lines, Host first, hop-by-hop and framing headers removed, one latin1 character a byte. */
   readonly headerBlock: string;
-  /** BODY_NONE, BODY_CHUNKED or the length in bytes. Only BODY_CHUNKED and lengths above 0 have a body to be ended. */
+  /** BODY_NONE, BODY_CHUNKED, BODY_UPGRADE or the length in bytes. Only BODY_CHUNKED and lengths above 0 have a body to be ended. */
   readonly bodyLength: number;
   /** The client can take trailers: it said `TE: trailers`, on a protocol that has them. */
   readonly acceptsTrailers: boolean;
+  /** Payload bytes of one message of a WebSocket's client at most; 0 = unlimited. */
+  readonly messageBytesMax?: number;
   /** May wait for its answer behind other requests on one connection, where the operator wants pipelining. */
   readonly mayQueue: boolean;
 }

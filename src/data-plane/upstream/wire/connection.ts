@@ -110,7 +110,9 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
       socket.on(opener.readyEvent, () => this.onReady());
       socket.on('end', () => this.onUpstreamEnd());
       socket.on('drain', () => this.onSocketDrain());
-      socket.on('error', (error) => this.tearDown(this.isConnected ? 'reset' : codeOf(error)));
+      socket.on('error', (error) =>
+        this.tearDown(this.isConnected ? 'reset' : codeOfConnectError(error)),
+      );
       socket.on('close', () => this.tearDown(this.isConnected ? 'reset' : 'connect-failure'));
       return socket;
     } catch {
@@ -401,7 +403,8 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   }
 }
 
-function codeOf(error: Error & { code?: string }): UpstreamErrorCode {
+/** What a connection that could not be made is to a request. */
+export function codeOfConnectError(error: Error & { code?: string }): UpstreamErrorCode {
   // ENOENT: a unix socket that nobody listens on.
   return error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? 'refused' : 'connect-failure';
 }

@@ -23,6 +23,8 @@ export class ResponseParser {
   isForHead: boolean;
   /** Set before `advance`: no further request is outstanding, so nothing may follow this response. */
   isLast: boolean;
+  /** Set before `advance`: the request asked to change the protocol. After a 101 all bytes are the other protocol's. */
+  mayUpgrade: boolean;
   /** Found by the last `advance`: the head is complete since then. */
   isHeadReady: boolean;
   /** Found by the last `advance`: body bytes [pieceStart, pieceEnd) of what was fed. */
@@ -45,6 +47,7 @@ export class ResponseParser {
     this.head = new ResponseHead();
     this.isForHead = false;
     this.isLast = true;
+    this.mayUpgrade = false;
     this.isHeadReady = false;
     this.pieceStart = 0;
     this.pieceEnd = 0;
@@ -91,7 +94,7 @@ export class ResponseParser {
     while (this.framing === Framing.HEAD) {
       position = this.advanceHead(bytes, position, end);
       if (position < 0) return position === HEAD_BAD ? -1 : end;
-      if (this.head.status >= 200) this.beginBody();
+      if (this.head.status >= 200 || this.isUpgrade) this.beginBody();
       else if (!this.countInterim()) return -1;
       else if (position === end) return end;
     }
@@ -137,6 +140,10 @@ export class ResponseParser {
     this.spillLength = length;
   }
 
+  private get isUpgrade(): boolean {
+    return this.mayUpgrade && this.head.status === 101;
+  }
+
   private countInterim(): boolean {
     this.interimCount += 1;
     // 101 hands the connection to another protocol, which nobody asked for.
@@ -146,7 +153,9 @@ export class ResponseParser {
   private beginBody(): void {
     const { head } = this;
     this.isHeadReady = true;
-    if (this.isForHead || head.status === 204 || head.status === 304) {
+    if (this.isUpgrade) {
+      this.framing = Framing.UNTIL_CLOSE;
+    } else if (this.isForHead || head.status === 204 || head.status === 304) {
       this.framing = Framing.LENGTH;
       this.remaining = 0;
     } else if (head.isChunked) {

@@ -1,0 +1,192 @@
+// One client's WebSocket on uWebSockets.js. uWS gives and takes messages, the exchange gives and takes the endpoint's
+// frames: this translates. uWS makes the handshake and the closing handshake with the client and answers its pings;
+// everything else passes from end to end. Owned by a UwsDownstream; on a worker thread.
+import type { WebSocket, WebSocketBehavior } from 'uWebSockets.js';
+import type { ListenerConfig } from '../config/config.ts';
+import type { Exchange } from './exchange.ts';
+import { FRAME_BAD, FrameReader, RSV_NONE } from './websocket/frame-reader.ts';
+import {
+  CLOSE_ABNORMAL,
+  CLOSE_NO_CODE,
+  CLOSE_TRY_AGAIN_LATER,
+  closePayload,
+  encodeFrame,
+  OPCODE_BINARY,
+  OPCODE_CLOSE,
+  OPCODE_CONTINUATION,
+  OPCODE_PING,
+  OPCODE_PONG,
+  OPCODE_TEXT,
+} from './websocket/frames.ts';
+
+/** What uWS keeps of each of its sockets. */
+export interface UwsSocketData {
+  readonly owner: UwsWebSocket;
+}
+
+/**
+ * What uWS is to do with the WebSockets of a listener.
+ * @param upgrade gets every handshake that it recognizes. @param onClosed told of the end of each, which filter() is not.
+ */
+export function webSocketBehavior(
+  limits: ListenerConfig['limits'],
+  upgrade: NonNullable<WebSocketBehavior<UwsSocketData>['upgrade']>,
+  onClosed: () => void,
+): WebSocketBehavior<UwsSocketData> {
+  return {
+    maxPayloadLength: limits.webSocketMessageBytes,
+    // The exchange holds the endpoint back instead; a message is never dropped.
+    maxBackpressure: 0,
+    // Both are the ends' own affair; the upstream's engine closes what is idle in both directions.
+    idleTimeout: 0,
+    sendPingsAutomatically: false,
+    upgrade,
+    open: (ws) => ws.getUserData().owner.opened(ws),
+    message: (ws, message, isBinary) => {
+      ws.getUserData().owner.received(isBinary ? OPCODE_BINARY : OPCODE_TEXT, message);
+    },
+    ping: (ws, message) => ws.getUserData().owner.received(OPCODE_PING, message),
+    pong: (ws, message) => ws.getUserData().owner.received(OPCODE_PONG, message),
+    drain: (ws) => ws.getUserData().owner.drained(),
+    close: (ws, code, message) => {
+      onClosed();
+      ws.getUserData().owner.closed(code, message);
+    },
+  };
+}
+
+export class UwsWebSocket {
+  private readonly exchange: Exchange;
+  private readonly backlogBytesMax: number;
+  /** The client went without a close frame. */
+  private readonly onLost: () => void;
+  private readonly reader: FrameReader;
+  private ws: WebSocket<UwsSocketData> | null = null;
+  /** The end is ours: uWS reports it, too. */
+  private isEnding = false;
+  /** The endpoint takes nothing now. uWS cannot hold a client back, so what comes meanwhile is counted. */
+  private isHeld = false;
+  private heldBytes = 0;
+  /** A message to the client has begun with a fragment. */
+  private isFragmented = false;
+  private isBinary = false;
+
+  constructor(exchange: Exchange, backlogBytesMax: number, onLost: () => void) {
+    this.exchange = exchange;
+    this.backlogBytesMax = backlogBytesMax;
+    this.onLost = onLost;
+    this.reader = new FrameReader({ isMasked: false, rsvAllowed: RSV_NONE, messageBytesMax: 0 });
+  }
+
+  // ── from the client ──
+
+  opened(ws: WebSocket<UwsSocketData>): void {
+    this.ws = ws;
+  }
+
+  received(opcode: number, message: ArrayBuffer): void {
+    if (this.ws === null) return;
+    const frame = encodeFrame(opcode, new Uint8Array(message), true);
+    this.exchange.onRequestBody(frame, false);
+    if (!this.isHeld || this.ws === null) return;
+    this.heldBytes += frame.length;
+    if (this.heldBytes <= this.backlogBytesMax) return;
+    this.finish(CLOSE_TRY_AGAIN_LATER, 'the endpoint does not keep up');
+    this.onLost();
+  }
+
+  drained(): void {
+    if (this.ws?.getBufferedAmount() === 0) this.exchange.onDownstreamDrain();
+  }
+
+  closed(code: number, reason: ArrayBuffer): void {
+    this.ws = null;
+    if (this.isEnding) return;
+    if (code === CLOSE_ABNORMAL) this.onLost();
+    else this.closeEndpoint(code, new Uint8Array(reason));
+  }
+
+  /** Passes the client's close frame on: nothing of its follows. */
+  private closeEndpoint(code: number, reason: Uint8Array): void {
+    const frame = encodeFrame(OPCODE_CLOSE, closePayload(code, reason), true);
+    this.exchange.onRequestBody(frame, true);
+  }
+
+  // ── to the client ──
+
+  /** @param chunk frames of the endpoint, split anywhere. @returns false to wait for the exchange's drain. */
+  write(chunk: Uint8Array): boolean {
+    if (this.ws === null) return true;
+    let isClosing = false;
+    this.ws.cork(() => {
+      isClosing = this.deliver(chunk);
+    });
+    if (isClosing) {
+      const { closeCode, control, controlLength } = this.reader;
+      const reason = Buffer.from(control.subarray(2, Math.max(2, controlLength)));
+      this.finish(closeCode, reason);
+      this.closeEndpoint(closeCode, reason);
+      return true;
+    }
+    return this.ws === null || this.ws.getBufferedAmount() === 0;
+  }
+
+  /** @returns true when the endpoint closes. */
+  private deliver(chunk: Uint8Array): boolean {
+    const { reader } = this;
+    let position = 0;
+    while (position < chunk.length) {
+      position = reader.advance(chunk, position, chunk.length);
+      // The engine has read the same before.
+      if (position === FRAME_BAD) return false;
+      if (!reader.hasHead) continue;
+      if (!reader.isControl) this.deliverPiece(chunk);
+      else if (reader.isComplete && reader.opcode === OPCODE_CLOSE) return true;
+      else if (reader.isComplete && reader.opcode === OPCODE_PING) {
+        this.ws!.ping(Buffer.from(reader.control.subarray(0, reader.controlLength)));
+      }
+      // A pong is to a ping that uWS has answered already.
+    }
+    return false;
+  }
+
+  /** Sends what has come of a data frame: as a message if that is all of it, else as a fragment, so nothing piles up. */
+  private deliverPiece(chunk: Uint8Array): void {
+    const { reader } = this;
+    const ws = this.ws!;
+    const isLast = reader.isComplete && reader.isFinal;
+    if (reader.opcode !== OPCODE_CONTINUATION) this.isBinary = reader.opcode === OPCODE_BINARY;
+    const piece = chunk.subarray(reader.pieceStart, reader.pieceEnd);
+    if (piece.length === 0 && !isLast) return;
+    if (isLast && !this.isFragmented) ws.send(piece, this.isBinary);
+    else if (isLast) ws.sendLastFragment(piece);
+    else if (this.isFragmented) ws.sendFragment(piece);
+    else ws.sendFirstFragment(piece, this.isBinary);
+    this.isFragmented = !isLast;
+  }
+
+  hold(): void {
+    this.isHeld = true;
+  }
+
+  release(): void {
+    this.isHeld = false;
+    this.heldBytes = 0;
+  }
+
+  /** The endpoint's connection is gone; without a close frame of its, the client gets none either. */
+  cut(): void {
+    const { ws } = this;
+    this.isEnding = true;
+    this.ws = null;
+    ws?.close();
+  }
+
+  private finish(code: number, reason: Uint8Array | string): void {
+    const ws = this.ws!;
+    this.isEnding = true;
+    this.ws = null;
+    if (code === CLOSE_NO_CODE) ws.end();
+    else ws.end(code, reason);
+  }
+}
