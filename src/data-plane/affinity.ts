@@ -49,6 +49,11 @@ export class Affinity {
     return this.slots.has(cookieValue(reader.headerValue('cookie'), this.cookie));
   }
 
+  /** Responses may have to be marked. */
+  get isSticky(): boolean {
+    return this.cookie !== '';
+  }
+
   /** @returns the response's header block, with the cookie when the client has to be told a new endpoint. */
   mark(block: string, preferredSlot: number, slot: number): string {
     if (this.cookie === '' || slot === preferredSlot) return block;

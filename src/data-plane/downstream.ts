@@ -22,10 +22,10 @@ export const NO_DETAILS: AnswerDetails = { status: 0, retryAfterSeconds: 0, head
 export interface Downstream {
   /**
    * The response begins. Sent no later than with the first body bytes.
-   * @param headerBlock as in UpstreamHead, rewritten by the route.
+   * @param headerBlock as in UpstreamHead, rewritten by the route; null = the head's own, unchanged.
    * @param bodyLength BODY_ABSENT (HEAD, 204, 304: head.contentLength is still announced), BODY_UNSIZED or bytes.
    */
-  begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void;
+  begin(head: UpstreamHead, headerBlock: string | null, bodyLength: number): void;
   /**
    * A piece of the response body; only valid during the call.
    * @returns false when no more is wanted until the exchange's `onDownstreamDrain`.

@@ -385,10 +385,14 @@ export class Exchange
     if (this.method === 'HEAD' || head.status === 204 || head.status === 304) {
       bodyLength = BODY_ABSENT;
     }
-    const block = route.responseRewrite.apply(head.headerBlock);
-    const { preferredSlot } = this.pickRequest;
-    const marked = upstream.affinity.mark(block, preferredSlot, current.slot);
-    this.downstream.begin(head, marked, bodyLength);
+    const { responseRewrite } = route;
+    const { affinity } = upstream;
+    let block: string | null = null;
+    if (!responseRewrite.isEmpty || affinity.isSticky) {
+      const rewritten = responseRewrite.apply(head.headerBlock);
+      block = affinity.mark(rewritten, this.pickRequest.preferredSlot, current.slot);
+    }
+    this.downstream.begin(head, block, bodyLength);
     // Not when the client was found to be gone.
     if (head.status === 101 && this.isActive) this.beginUpgraded();
   }

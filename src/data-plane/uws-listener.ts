@@ -24,7 +24,7 @@ import {
   type Downstream,
 } from './downstream.ts';
 import { Exchange } from './exchange.ts';
-import { Forwarding } from './forwarded.ts';
+import { Forwarding, type Origin } from './forwarded.ts';
 import type { Listener, WorkerLog } from './listener.ts';
 import { answerText, reasonOf, statusOf, UPGRADE_DETAILS } from './own-answer.ts';
 import { RequestReader } from './request-reader.ts';
@@ -35,6 +35,7 @@ import { openSecureApp } from './uws-secure-app.ts';
 import { type UwsSocketData, UwsWebSocket, webSocketBehavior } from './uws-websocket.ts';
 import { valuesOf, withoutHandshake } from './websocket/handshake.ts';
 import type { LateHead } from './late-heads.ts';
+import { SoleOrigin } from './sole-origin.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 // uWS's switch for its `uWebSockets` response header: a proxy does not announce itself.
@@ -57,6 +58,7 @@ export class UwsListener implements Listener {
   private readonly watch: CertificateWatch | null;
   private readonly reader: RequestReader = new RequestReader();
   private readonly forwarding: Forwarding;
+  private readonly soleOrigin: SoleOrigin = new SoleOrigin();
   private readonly pool: UwsDownstream[] = [];
   private readonly gate: ConnectionGate;
   /** The connection that is being closed has no place to give back. */
@@ -113,7 +115,7 @@ export class UwsListener implements Listener {
     const behavior = webSocketBehavior(
       limits,
       (res, req, context) => this.accept(res, req, context),
-      () => this.gate.leave(),
+      () => this.countLeave(),
     );
     const serve = (app: TemplatedApp): TemplatedApp =>
       app.ws('/*', behavior).any('/*', (res, req) => this.accept(res, req, null));
@@ -124,12 +126,20 @@ export class UwsListener implements Listener {
   /** A connection was accepted (1) or has closed (-1). */
   private countConnection(res: HttpResponse, count: number): void {
     if (count < 0) {
-      if (!this.isRefusing) this.gate.leave();
-    } else if (!this.gate.enter()) {
+      if (this.isRefusing) return;
+      this.countLeave();
+    } else if (this.gate.enter()) {
+      this.soleOrigin.onOpen(() => this.originOf(res));
+    } else {
       this.isRefusing = true;
       res.close();
       this.isRefusing = false;
     }
+  }
+
+  private countLeave(): void {
+    this.gate.leave();
+    this.soleOrigin.onClose();
   }
 
   private listenWith(
@@ -159,6 +169,10 @@ export class UwsListener implements Listener {
     });
   }
 
+  private originOf(res: HttpResponse): Origin {
+    return this.forwarding.originOf(new Uint8Array(res.getRemoteAddress()));
+  }
+
   /** @param upgrade where uWS keeps its WebSockets; null: the request has no key of the right length. */
   private accept(res: HttpResponse, req: HttpRequest, upgrade: us_socket_context_t | null): void {
     const downstream = this.pool.pop() ?? new UwsDownstream(this.context);
@@ -173,7 +187,7 @@ export class UwsListener implements Listener {
       downstream.answerUnread('body-limit', this.reader.method);
       return;
     }
-    const origin = this.forwarding.originOf(new Uint8Array(res.getRemoteAddress()));
+    const origin = this.soleOrigin.origin ?? this.originOf(res);
     this.reader.clientAddress = this.forwarding.clientOf(this.reader.forwardedFor, origin);
     const forwarding = this.forwarding.block(this.reader, origin, this.reader.host);
     const { limits } = this.config;
@@ -204,6 +218,8 @@ class UwsDownstream implements Downstream, LateHead {
   private contentLength = -1;
   private hasHead = false;
   private headerBlock = '';
+  /** Status line and headers as bytes, in place of the texts; only within the turn in which they came. */
+  private headBytes: Uint8Array | null = null;
   private bodyLength: number = BODY_UNSIZED;
   private isHeadWritten = false;
   private isEnded = false;
@@ -330,17 +346,24 @@ class UwsDownstream implements Downstream, LateHead {
 
   // ── Downstream ──
 
-  begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
+  begin(head: UpstreamHead, headerBlock: string | null, bodyLength: number): void {
     if (this.upgrade !== null && head.status === 101) {
-      this.openWebSocket(this.upgrade, headerBlock);
+      this.openWebSocket(this.upgrade, headerBlock ?? head.headerBlock);
       return;
     }
     this.hasHead = true;
     this.status = head.status;
     this.reason = head.reason;
     this.contentLength = head.contentLength;
-    this.headerBlock = headerBlock;
     this.bodyLength = bodyLength;
+    if (headerBlock === null) {
+      this.headBytes = head.bytes ?? null;
+      if (this.headBytes !== null) return;
+      this.headerBlock = head.headerBlock;
+    } else {
+      this.headBytes = null;
+      this.headerBlock = headerBlock;
+    }
     // The head goes out with the first body bytes, in one write; should they not come in this turn, it goes alone.
     // Without a length uWS can only send it with the first chunk.
     if (bodyLength > 0) this.context.heads.add(this);
@@ -443,15 +466,19 @@ class UwsDownstream implements Downstream, LateHead {
     if (this.isHeadWritten) return;
     this.isHeadWritten = true;
     const res = this.res!;
-    const block = this.headerBlock;
     // One call for status and headers: the block continues what uWS takes for the reason phrase.
-    const head = this.status + ' ' + this.reason + (block === '' ? '' : '\r\n' + block);
-    res.writeStatus(NON_ASCII.test(head) ? Buffer.from(head, 'latin1') : head);
+    res.writeStatus(this.headBytes ?? this.headText());
     if (!isWhole && this.mustClose()) {
       this.isCloseSaid = true;
       res.writeHeader('Connection', 'close');
       this.seal();
     }
+  }
+
+  private headText(): string | Buffer {
+    const block = this.headerBlock;
+    const head = this.status + ' ' + this.reason + (block === '' ? '' : '\r\n' + block);
+    return NON_ASCII.test(head) ? Buffer.from(head, 'latin1') : head;
   }
 
   private mustClose(): boolean {

@@ -116,15 +116,15 @@ export class Http1Downstream implements Downstream, LateHead {
 
   // ── Downstream ──
 
-  begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
+  begin(head: UpstreamHead, headerBlock: string | null, bodyLength: number): void {
     if (this.tunnel !== null && head.status === 101) {
       this.isHeadWritten = true;
-      this.tunnel.open(this.res, headerBlock);
+      this.tunnel.open(this.res, headerBlock ?? head.headerBlock);
       return;
     }
     this.status = head.status;
     this.reason = head.reason;
-    this.headers = blockPairs(headerBlock);
+    this.headers = blockPairs(headerBlock ?? head.headerBlock);
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers.push('Content-Length', String(length));
     this.context.heads.add(this);

@@ -114,9 +114,9 @@ export class Http2Downstream implements Downstream, LateHead {
 
   // ── Downstream ──
 
-  begin(head: UpstreamHead, headerBlock: string, bodyLength: number): void {
+  begin(head: UpstreamHead, headerBlock: string | null, bodyLength: number): void {
     this.bodyLength = bodyLength;
-    this.headers = responseHeaders(head.status, headerBlock);
+    this.headers = responseHeaders(head.status, headerBlock ?? head.headerBlock);
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers['content-length'] = String(length);
     this.context.heads.add(this);

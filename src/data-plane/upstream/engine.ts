@@ -60,6 +60,12 @@ export interface UpstreamHead {
   readonly headerBlock: string;
   /** Content-Length as announced, also on answers to HEAD and on 304; -1 = none was announced. */
   readonly contentLength: number;
+  /**
+   * Status, reason and block as they came, `200 OK CRLF Name: value …` with no final CRLF, for who would otherwise make
+   * bytes of the texts again. Valid until the body or the end that follows in the same turn; null or absent when the
+   * engine has no such bytes or nothing follows yet.
+   */
+  readonly bytes?: Uint8Array | null;
 }
 
 export interface UpstreamHandler {

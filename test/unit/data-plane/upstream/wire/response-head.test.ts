@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ResponseHead } from '../../../../../src/data-plane/upstream/wire/response-head.ts';
+
+function read(text: string, before = ''): ResponseHead {
+  const bytes = Buffer.from(before + text, 'latin1');
+  const head = new ResponseHead();
+  assert.equal(head.scan(bytes, before.length, bytes.length), bytes.length);
+  return head;
+}
+
+function textOf(head: ResponseHead): string | null {
+  return head.bytes === null ? null : Buffer.from(head.bytes).toString('latin1');
+}
+
+const CASES: readonly (readonly [what: string, head: string, bytes: string])[] = [
+  ['all of it kept', 'HTTP/1.1 200 OK\r\nA: 1\r\nB:2\r\n\r\n', '200 OK\r\nA: 1\r\nB:2'],
+  ['nothing to keep', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', '200 OK'],
+  ['no headers', 'HTTP/1.1 204 \r\n\r\n', '204 '],
+  ['no reason', 'HTTP/1.0 404\r\nServer: x\r\n\r\n', '404\r\nServer: x'],
+  [
+    'the first removed, one in the middle, the last',
+    'HTTP/1.1 200 OK\r\nDate: d\r\nA: 1\r\nConnection: keep-alive\r\nB: \xe4\r\nKeep-Alive: timeout=5\r\n\r\n',
+    '200 OK\r\nA: 1\r\nB: \xe4',
+  ],
+];
+
+for (const [what, text, expected] of CASES) {
+  test(`gives status and headers as bytes: ${what}`, () => {
+    for (const before of ['', 'HTTP/1.1 200 OK\r\nX: y\r\n\r\n']) {
+      const head = read(text, before);
+      head.isFollowed = true;
+      assert.equal(textOf(head), expected);
+      const lineEnd = expected.indexOf('\r\n');
+      assert.equal(head.headerBlock, lineEnd < 0 ? '' : expected.slice(lineEnd + 2));
+    }
+  });
+}
+
+test('gives no bytes while nothing follows the head, or when Connection names headers', () => {
+  const alone = read('HTTP/1.1 200 OK\r\nA: 1\r\n\r\n');
+  assert.equal(textOf(alone), null);
+  assert.equal(alone.headerBlock, 'A: 1');
+  const named = read('HTTP/1.1 200 OK\r\nA: 1\r\nConnection: a\r\nB: 2\r\n\r\n');
+  named.isFollowed = true;
+  assert.equal(textOf(named), null);
+  assert.equal(named.headerBlock, 'B: 2');
+});
