@@ -60,6 +60,7 @@ function buildListener(parsed: ParsedListener, index: number, folder: string): L
     },
     trustedProxies: parsed.trustedProxies,
     proxyProtocol: parsed.proxyProtocol,
+    passthrough: parsed.passthrough,
     tls:
       tls === undefined
         ? null

@@ -84,6 +84,12 @@ export interface ListenerConfig {
   };
   readonly trustedProxies: readonly Cidr[];
   readonly proxyProtocol: boolean;
+  /** Empty: the listener speaks HTTP. */
+  readonly passthrough: readonly {
+    /** Lower-case names, `*.example.com` wildcards; empty = any. */
+    readonly hosts: readonly string[];
+    readonly upstream: string;
+  }[];
   readonly tls: ListenerTlsConfig | null;
 }
 

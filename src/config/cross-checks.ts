@@ -120,6 +120,9 @@ function checkReferences(root: TreeNode): Finding[] {
     route.get('mirror').get('upstream'),
   ]);
   const limits = routes.flatMap((route) => route.get('rateLimits').items());
+  for (const listener of root.get('listeners').items()) {
+    targets.push(...passedTo(listener));
+  }
   return [
     ...targets.flatMap((node) => checkReference(node, root.get('upstreams'), 'an upstream')),
     ...limits.flatMap((node) => checkReference(node, root.get('rateLimits'), 'a rate limit')),
@@ -145,6 +148,14 @@ function checkLimitStores(root: TreeNode): Finding[] {
   return findings;
 }
 
+/** Upstreams of a listener that passes TLS through. */
+function passedTo(listener: TreeNode): TreeNode[] {
+  return listener
+    .get('passthrough')
+    .items()
+    .map((entry) => entry.get('upstream'));
+}
+
 function splitTargets(route: TreeNode): TreeNode[] {
   return route
     .get('split')
@@ -167,6 +178,9 @@ function checkUpstreamsAndRoutes(root: TreeNode): Finding[] {
   // load.ts makes the only route to a single upstream; between several it cannot choose.
   const routes = root.get('routes');
   if (!routes.isAbsent || upstreamCount < 2) return [];
+  const listeners = root.get('listeners').items();
+  const areAllPassed = listeners.every((listener) => passedTo(listener).length > 0);
+  if (listeners.length > 0 && areAllPassed) return [];
   const expected = `routes, because there are ${upstreamCount} upstreams to choose from`;
   return [{ path: routes.path, expected }];
 }

@@ -16,6 +16,7 @@ import {
   section,
   size,
 } from './leaves.ts';
+import { hostPattern } from './schema-route.ts';
 
 // Request headers that uWebSockets.js takes; fixed when it is compiled.
 const UWS_HEADER_COUNT = 100;
@@ -125,6 +126,20 @@ export const listener = section({
     false,
     'Connections begin with a PROXY protocol header, version 1 or 2, and come from trustedProxies, if any are named.',
   ),
+  passthrough: option(
+    list(
+      section({
+        hosts: option(
+          list(hostPattern),
+          [],
+          'Names a client may ask for (SNI); empty = any name, and none.',
+        ),
+        upstream: name().describe('Where its connection goes.'),
+      }),
+    ),
+    [],
+    'TLS is not taken off: connections go to upstreams by the name the client asks for, first match wins.',
+  ),
   tls: listenerTls.optional().describe('Present: the listener speaks TLS.'),
 }).superRefine((value, context) => {
   const add = (key: string, message: string) =>
@@ -138,10 +153,16 @@ export const listener = section({
   if (value.proxyProtocol && value.tls !== undefined && value.address.kind === 'unix') {
     add('proxyProtocol', 'false on a unix socket with a tls section');
   }
+  if (value.passthrough.length > 0) {
+    if (value.tls !== undefined) add('tls', 'none on a listener with passthrough');
+    if (value.protocols.some((protocol) => protocol !== 'http/1.1')) {
+      add('protocols', 'none on a listener with passthrough, which speaks no HTTP');
+    }
+  }
   if (value.engine === 'uws' && needsNodeEngine(value)) {
     add(
       'engine',
-      'auto or node (uws serves http/1.1 on tcp, without PROXY protocol, client certificates or connectionsPerAddress, up to 100 headers)',
+      'auto or node (uws serves http/1.1 on tcp, without passthrough, PROXY protocol, client certificates or connectionsPerAddress, up to 100 headers)',
     );
   }
 });
@@ -151,6 +172,7 @@ export function needsNodeEngine(value: {
   readonly protocols: readonly string[];
   readonly address: { readonly kind: string };
   readonly proxyProtocol: boolean;
+  readonly passthrough: readonly unknown[];
   readonly limits: { readonly headerCount: number; readonly connectionsPerAddress: number };
   readonly tls?: { readonly clientCa: string } | undefined;
 }): boolean {
@@ -158,6 +180,7 @@ export function needsNodeEngine(value: {
     value.protocols.some((protocol) => protocol !== 'http/1.1') ||
     value.address.kind === 'unix' ||
     value.proxyProtocol ||
+    value.passthrough.length > 0 ||
     value.limits.headerCount > UWS_HEADER_COUNT ||
     // Of a connection that closes between two requests it does not say which one it was.
     value.limits.connectionsPerAddress > 0 ||

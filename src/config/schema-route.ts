@@ -32,7 +32,8 @@ function headerRewrite(sameName: string) {
   });
 }
 
-const hostPattern = leaf(
+/** A host of a request, or of a TLS client. */
+export const hostPattern = leaf(
   'a host name without a port, such as api.example.com or *.example.com (international names as xn--)',
   { type: 'string' },
   (value) => {

@@ -28,6 +28,7 @@ export function findFixedChanges(running: Config, next: Config): Problem[] {
     fixed(`${path}.protocols`, before.protocols, listener.protocols);
     fixed(`${path}.engine`, before.engine, listener.engine);
     fixed(`${path}.proxyProtocol`, before.proxyProtocol, listener.proxyProtocol);
+    fixed(`${path}.passthrough`, before.passthrough, listener.passthrough);
     fixed(`${path}.limits`, before.limits, listener.limits);
     fixed(`${path}.trustedProxies`, before.trustedProxies, listener.trustedProxies);
     fixed(`${path}.tls`, before.tls, listener.tls);

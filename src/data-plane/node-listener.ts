@@ -16,6 +16,7 @@ import type { Listener, WorkerLog } from './listener.ts';
 import { Http1Connections } from './node/http1-connections.ts';
 import { Http2Sessions } from './node/http2-sessions.ts';
 import { Intake, type Peer, peerOf, proxiedPeer } from './node/intake.ts';
+import { Passthrough } from './node/passthrough.ts';
 import { readProxyHeader } from './node/proxy-protocol.ts';
 import { sniffHttp2 } from './node/sniff.ts';
 import { SecureContexts } from './node/secure-contexts.ts';
@@ -32,6 +33,7 @@ export class NodeListener implements Listener {
   readonly config: ListenerConfig;
   private readonly front: Server;
   private readonly secure: TlsServer | null;
+  private readonly passthrough: Passthrough | null;
   private readonly gate: ConnectionGate;
   private readonly context: WorkerContext;
   private readonly sockets: Set<Socket> = new Set();
@@ -55,7 +57,10 @@ export class NodeListener implements Listener {
     const speaksHttp2 = protocols.includes('h2') || protocols.includes('h2c');
     this.http2 = speaksHttp2 ? new Http2Sessions(intake) : null;
     this.secure = tls === null ? null : this.secureServer(tls);
-    this.front = createServer({ noDelay: true }, (socket) => this.arrive(socket));
+    this.passthrough = config.passthrough.length === 0 ? null : new Passthrough(config, context);
+    // Of a connection that is passed on, either side may end first.
+    const allowHalfOpen = this.passthrough !== null;
+    this.front = createServer({ noDelay: true, allowHalfOpen }, (socket) => this.arrive(socket));
   }
 
   listen(): Promise<number> {
@@ -134,6 +139,7 @@ export class NodeListener implements Listener {
       return;
     }
     socket.on('close', leave);
+    if (this.passthrough !== null) return this.passthrough.take(socket, peer);
     if (this.secure === null) return this.serve(socket, peer);
     const name = endsOf(socket);
     this.securing.set(name, peer);

@@ -1,6 +1,7 @@
 // Finds the route of a request: first match wins. Paths are compared in their normal form; what is forwarded
 // is what came.
 import type { RouteConfig } from '../config/config.ts';
+import { HostPatterns } from './host-patterns.ts';
 import { HeaderRewrite } from './header-rewrite.ts';
 import { isDisputed, isUnusual, normalPath } from './path-reading.ts';
 import type { Mirroring } from './mirroring.ts';
@@ -29,14 +30,12 @@ export class Route {
   readonly requestRewrite: HeaderRewrite;
   /** Towards the client. */
   readonly responseRewrite: HeaderRewrite;
-  private readonly exactHosts: readonly string[];
+  private readonly hosts: HostPatterns;
   /** `.example.com` for `*.example.com`. */
-  private readonly hostSuffixes: readonly string[];
   private readonly exactPath: string;
   private readonly pathPrefix: string;
   private readonly methods: readonly string[];
   private readonly headers: readonly (readonly [string, string])[];
-  private readonly anyHost: boolean;
 
   constructor(
     config: RouteConfig,
@@ -51,9 +50,7 @@ export class Route {
     this.requestRewrite = new HeaderRewrite(config.headers.request, true);
     this.responseRewrite = new HeaderRewrite(config.headers.response, false);
     const { hosts, path, methods, headers } = config.match;
-    this.anyHost = hosts.length === 0 || hosts.includes('*');
-    this.exactHosts = hosts.filter((host) => !host.startsWith('*.'));
-    this.hostSuffixes = hosts.filter((host) => host.startsWith('*.')).map((host) => host.slice(1));
+    this.hosts = new HostPatterns(hosts);
     const isPrefix = path.endsWith('*');
     this.exactPath = isPrefix ? '' : normalPath(path, false);
     this.pathPrefix = isPrefix ? normalPath(path.slice(0, -1), false) : '';
@@ -73,7 +70,7 @@ export class Route {
     } else if (path !== this.exactPath) {
       return false;
     }
-    if (!this.anyHost && !this.matchesHost(request.host)) return false;
+    if (!this.hosts.isAny && !this.hosts.matches(hostName(request.host))) return false;
     if (this.methods.length > 0 && !this.methods.includes(request.method)) return false;
     for (const [name, value] of this.headers) {
       if (request.headerValue(name) !== value) return false;
@@ -88,17 +85,12 @@ export class Route {
       (this.pathPrefix.endsWith('/') && path === this.pathPrefix.slice(0, -1))
     );
   }
+}
 
-  private matchesHost(hostAndPort: string): boolean {
-    let host = withoutPort(hostAndPort).toLowerCase();
-    // A final dot only says that the name is whole.
-    if (host.endsWith('.')) host = host.slice(0, -1);
-    if (this.exactHosts.includes(host)) return true;
-    for (const suffix of this.hostSuffixes) {
-      if (host.length > suffix.length && host.endsWith(suffix)) return true;
-    }
-    return false;
-  }
+/** The name in a Host header as it is compared. A final dot only says that the name is whole. */
+function hostName(hostAndPort: string): string {
+  const host = withoutPort(hostAndPort).toLowerCase();
+  return host.endsWith('.') ? host.slice(0, -1) : host;
 }
 
 /** The host of a Host header; `[v6]` keeps its brackets. */

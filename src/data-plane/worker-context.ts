@@ -163,6 +163,11 @@ export class WorkerContext {
     addWorkerActive(this.state, this.worker, -1);
   }
 
+  /** @returns undefined for one that the adopted structure does not have. */
+  upstreamNamed(name: string): WorkerUpstream | undefined {
+    return this.upstreams.get(name);
+  }
+
   /** The upstream of a route: the only one, or by the weights of its split. */
   chooseUpstream(route: Route, reader: RequestReader): WorkerUpstream {
     if (route.split !== null) return route.split.choose(reader);
