@@ -2,7 +2,8 @@
 // processes of one user would share a port without a word, half of the requests to each; an exclusive listen
 // of our own finds that out. It also chooses the port where 0 is configured: uWebSockets.js shares only ports
 // that are given to it.
-import { connect, createServer } from 'node:net';
+import { lstatSync, unlinkSync } from 'node:fs';
+import { connect, createServer, type ListenOptions } from 'node:net';
 import type { Address, Config, ListenerConfig } from '../config/config.ts';
 import type { Problem } from '../errors.ts';
 
@@ -46,7 +47,9 @@ export function listenProblem(
 
 const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'which is in use (EADDRINUSE)',
-  EACCES: 'for which this user has no permission (EACCES)',
+  EACCES: 'for which this user has no permission, or whose folder is not there (EACCES)',
+  EPERM: 'for which this user has no permission (EPERM)',
+  ENOTSOCK: 'where something is that is no socket (ENOTSOCK)',
   EADDRNOTAVAIL: 'which is no address of this machine (EADDRNOTAVAIL)',
   ENOTFOUND: 'whose host name is not known (ENOTFOUND)',
 };
@@ -63,13 +66,20 @@ export function withAddresses(config: Config, addresses: BoundAddresses): Config
 /** @returns the address with the port the system chose where 0 stands. @throws Error of listen(2) or bind(2). */
 async function probeAddress(address: Address): Promise<Address> {
   if (address.kind === 'unix') {
-    if (await isAnswered(address.path)) {
-      throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
-    }
+    await makeRoomAt(address.path);
+    await listenOnce({ path: address.path });
     return address;
   }
-  const port = await listenOnce(address.host, address.port);
-  return withPort(address, port);
+  return withPort(address, await listenOnce({ host: address.host, port: address.port }));
+}
+
+/** Takes away a socket that a process has left behind. @throws Error when something else is there. */
+export async function makeRoomAt(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw Object.assign(new Error('no socket'), { code: 'ENOTSOCK' });
+  if (await isAnswered(path)) throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
+  unlinkSync(path);
 }
 
 /** An address with another port. */
@@ -79,26 +89,32 @@ export function withPort(address: Address, port: number): Address {
   return { ...address, port, text: `${host}:${port}` };
 }
 
-function listenOnce(host: string, port: number): Promise<number> {
+/** @returns the port bound; 0 for a unix socket. */
+function listenOnce(options: ListenOptions): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);
-    server.listen({ host, port, exclusive: true }, () => {
+    server.listen({ ...options, exclusive: true }, () => {
       const bound = server.address();
-      const chosen = typeof bound === 'object' && bound !== null ? bound.port : port;
+      const chosen = typeof bound === 'object' && bound !== null ? bound.port : 0;
       server.close(() => resolve(chosen));
     });
   });
 }
 
-/** Whether somebody listens on the socket. One that nobody answers on was left behind and may be replaced. */
-export function isAnswered(path: string): Promise<boolean> {
+/**
+ * Whether somebody listens on the socket. One that refuses was left behind and may be replaced; one that we may not
+ * connect to, or that is too busy to take us, is somebody's.
+ */
+function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once('connect', () => {
       socket.destroy();
       resolve(true);
     });
-    socket.once('error', () => resolve(false));
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
+      resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT');
+    });
   });
 }

@@ -1,12 +1,12 @@
 // The admin API's listener: opens its address, lets in who may come, and turns every refusal into JSON that says
 // what was wrong. Primary thread; opened before the first worker starts and closed after the last has ended.
-import { chmod, unlink } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import { fastify, type FastifyError, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { Address } from '../../config/config.ts';
 import { InputError } from '../../errors.ts';
 import { BusyError, LaggingWorkersError, UnknownNameError } from '../faults.ts';
-import { isAnswered, listenProblem, withPort } from '../listen-probe.ts';
+import { makeRoomAt, listenProblem, withPort } from '../listen-probe.ts';
 import type { Administered } from './administered.ts';
 import { refusalOf } from './guard.ts';
 import { addRoutes, OPEN_PATHS } from './routes.ts';
@@ -61,11 +61,7 @@ async function listen(server: FastifyInstance, address: Address): Promise<string
     const [bound] = server.addresses();
     return withPort(address, typeof bound === 'object' ? bound.port : address.port).text;
   }
-  if (await isAnswered(address.path)) {
-    throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
-  }
-  // Left behind by a process that was killed.
-  await unlink(address.path).catch(() => undefined);
+  await makeRoomAt(address.path);
   await server.listen({ path: address.path });
   await chmod(address.path, 0o600);
   return address.text;
