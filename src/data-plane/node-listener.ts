@@ -169,7 +169,7 @@ export class NodeListener implements Listener {
       // In our order: HTTP/2 for those who have it.
       ALPNProtocols: [
         ...(this.http2 === null ? [] : ['h2']),
-        ...(this.http1 === null ? [] : ['http/1.1']),
+        ...(this.http1 === null ? [] : ['http/1.1', 'http/1.0']),
       ],
     });
     server.on('secureConnection', (socket: TLSSocket) => {

@@ -14,12 +14,10 @@ import { Proxy } from '../helpers/proxy.ts';
 import { selfSigned, writeSelfSigned } from '../helpers/self-signed.ts';
 
 const run = promisify(execFile);
-const BODY = 'x'.repeat(100_000);
 
 let backend: Server;
 let folder = '';
 let tls: object = {};
-let ca = '';
 
 before(async () => {
   backend = createServer((request, response) => {
@@ -29,9 +27,6 @@ before(async () => {
         length += chunk.length;
       });
       request.on('end', () => response.end(`${length} bytes`));
-    } else if (request.url === '/streamed') {
-      response.write(BODY);
-      setImmediate(() => response.end(BODY));
     } else {
       response.end(`${request.url} ${request.headers.host}`);
     }
@@ -40,7 +35,6 @@ before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'millrace-protocols-'));
   const { certFile, keyFile } = writeSelfSigned(folder, selfSigned());
   tls = { certificates: [{ cert: certFile, key: keyFile }] };
-  ca = certFile;
 });
 
 after(() => {
@@ -72,44 +66,6 @@ async function curl(...args: readonly string[]): Promise<string> {
 }
 
 describe('curl', { skip: missingPeers('curl') }, () => {
-  const versions = [
-    ['--http1.0', '1.1'],
-    ['--http1.1', '1.1'],
-    // Upgrade to h2c is offered and not taken.
-    ['--http2', '1.1'],
-    ['--http2-prior-knowledge', '2'],
-  ] as const;
-
-  for (const [option, said] of versions) {
-    test(`${option} without TLS`, async (context) => {
-      const proxy = await start(context, { engine: 'node', protocols: ['http/1.1', 'h2c'] });
-      const url = `http://127.0.0.1:${proxy.port}`;
-      assert.equal(await curl(option, `${url}/a?b`), `/a?b 127.0.0.1:${proxy.port} ${said}`);
-      // The second is announced by Expect: 100-continue.
-      for (const length of [10, 2_000_000]) {
-        const upload = `head -c ${length} /dev/zero | curl -sS --max-time 10 ${option} --data-binary @- ${url}`;
-        const { stdout } = await run('sh', ['-c', upload]);
-        assert.equal(stdout, `${length} bytes`);
-      }
-      const streamed = await curl(option, `${url}/streamed`);
-      assert.equal(streamed, `${BODY}${BODY} ${said}`);
-    });
-  }
-
-  test('--http2 with TLS, and without it by the older HTTP/1.1', async (context) => {
-    const proxy = await start(context, { protocols: ['h2', 'http/1.1'], tls });
-    const url = `https://127.0.0.1:${proxy.port}`;
-    for (const [option, said] of [
-      ['--http2', '2'],
-      ['--http1.1', '1.1'],
-      // Upgrade to h2c is offered and not taken.
-      ['--http2', '1.1'],
-      ['--tlsv1.3', '2'],
-    ] as const) {
-      assert.match(await curl('--cacert', ca, option, `${url}/a`), new RegExp(`^/a .* ${said}$`));
-    }
-  });
-
   test('through a proxy setting sends absolute-form targets', async (context) => {
     const proxy = await start(context, { engine: 'node' });
     const via = ['--proxy', `http://127.0.0.1:${proxy.port}`];

@@ -32,6 +32,9 @@ const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
+/** How long a client may go on sending after it was answered. */
+const LINGER_MS = 1_000;
+
 export class Http2Downstream implements Downstream, LateHead {
   private readonly context: WorkerContext;
   private readonly exchange: Exchange;
@@ -235,12 +238,15 @@ export class Http2Downstream implements Downstream, LateHead {
     this.isEnded = true;
     this.arrival?.stop();
     this.context.endRequest();
-    // The answer is whole before the request: the client need not send the rest. Source: RFC 9113 § 8.1.
-    // Not before all of it is with the session: a reset takes the place of what is not.
     const { stream } = this;
     if (!this.isRequestBodyOpen || stream.destroyed) return;
+    // The answer is whole before the request: the client need not send the rest. Source: RFC 9113 § 8.1. What it still
+    // sends is dropped for a while first: curl, among others, forgets the answer when it is told so at once. The reset
+    // comes when all of the answer is with the session, as it would take the place of what is not.
+    stream.resume();
     const giveUp = (): void => {
-      setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
+      const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LINGER_MS);
+      stream.once('close', () => clearTimeout(timer));
     };
     if (stream.writableFinished) giveUp();
     else stream.once('finish', giveUp);
