@@ -182,6 +182,22 @@ for (const listener of LISTENER_ENGINES) {
       }
     });
 
+    test('a WebSocket is not copied, and holds no room', async (context) => {
+      const mirrored = await start(context, listener, { maxRequests: 1 });
+      const upgrade = get(
+        '/',
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+      );
+      await mirrored.proxy.exchange(upgrade);
+      assert.equal(mirrored.main.requests.length, 1);
+      assert.equal(await statusOf(mirrored, get('/next')), 200);
+      await untilCounts(mirrored, [1, 0, 0, 0]);
+      assert.equal(mirrored.shadow.requests[0]!.target, '/next');
+    });
+
     test('a long answer of the mirror is not read to its end', async (context) => {
       const endless: Answer = (connection) => {
         connection.send(`HTTP/1.1 200 OK\r\nContent-Length: ${2 ** 30}\r\n\r\n`);
