@@ -53,6 +53,7 @@ export class H2Session implements Timed {
   isGone: boolean;
   private readonly host: SessionHost;
   private readonly session: ClientHttp2Session | null;
+  private socket: Socket | null;
   /** The endpoint has answered as an HTTP/2 server, whatever became of it. */
   isReady: boolean;
   private isDraining: boolean;
@@ -79,6 +80,7 @@ export class H2Session implements Timed {
     this.startedCount = 0;
     this.streamsMax = 0;
     this.idleLimitMs = 0;
+    this.socket = null;
     host.wheel.arm(this, host.connectTimeoutMs);
     this.session = this.connect(opener);
   }
@@ -92,6 +94,7 @@ export class H2Session implements Timed {
       setImmediate(() => this.gone('connect-failure'));
       return null;
     }
+    this.socket = socket;
     if (socket instanceof TLSSocket) {
       const secured = socket;
       secured.once('secureConnect', () => {
@@ -116,10 +119,18 @@ export class H2Session implements Timed {
       this.ready();
     });
     session.on('goaway', () => this.drain());
-    session.on('error', (error) => {
+    const onError = (error: Error): void => {
       this.failure ??= this.isReady ? brokenBy(error) : unconnectedBy(error);
+    };
+    const onClose = (): void => this.gone(this.failure ?? (this.isReady ? null : 'reset'));
+    session.on('error', onError);
+    session.on('close', onClose);
+    // An alert behind the TLS handshake (no client certificate) leaves Node 20's session without an end.
+    socket.on('error', (error) => {
+      onError(error);
+      setImmediate(onClose);
     });
-    session.on('close', () => this.gone(this.failure ?? (this.isReady ? null : 'reset')));
+    socket.on('close', () => setImmediate(onClose));
     return session;
   }
 
@@ -159,7 +170,9 @@ export class H2Session implements Timed {
 
   onStreamClosed(): void {
     this.activeCount--;
-    if (!this.isGone) this.host.onRoomOn(this);
+    if (this.isGone) return;
+    if (this.isDraining) this.leaveIfUnused();
+    else this.host.onRoomOn(this);
   }
 
   /** Nobody uses it now. @param limitMs how long that may last. */
@@ -170,8 +183,16 @@ export class H2Session implements Timed {
 
   /** Closes when its last stream has ended. */
   retire(): void {
-    this.drain();
     this.session?.close();
+    this.drain();
+  }
+
+  /** Node would wait for the endpoint to close its side of the connection, which some do not. */
+  private leaveIfUnused(): void {
+    if (this.activeCount > 0) return;
+    this.session?.destroy();
+    // A turn later, when GOAWAY is with the socket.
+    setImmediate(() => this.socket?.destroySoon());
   }
 
   /**
@@ -207,11 +228,13 @@ export class H2Session implements Timed {
     if (this.isDraining) return;
     this.isDraining = true;
     this.host.onDraining(this);
+    this.leaveIfUnused();
   }
 
   private break(code: UpstreamErrorCode): void {
     this.failure ??= code;
     this.session?.destroy();
+    this.gone(code);
   }
 
   private gone(code: UpstreamErrorCode | null): void {
