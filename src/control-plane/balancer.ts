@@ -226,6 +226,7 @@ export class Balancer implements Administered {
   private async open(): Promise<void> {
     const { listeners, admin } = this.live.current;
     allowHeaderBytes(listeners);
+    this.warnOfListeners(listeners);
     this.admin = await AdminServer.open(admin.address, {
       balancer: this,
       logger: this.logger,
@@ -238,6 +239,14 @@ export class Balancer implements Administered {
     } catch (error) {
       await this.shut();
       throw error instanceof ListenFailure ? toInputError(error, listeners) : error;
+    }
+  }
+
+  private warnOfListeners(listeners: readonly ListenerConfig[]): void {
+    for (const { name, proxyProtocol, trustedProxies, address } of listeners) {
+      if (!proxyProtocol || trustedProxies.length > 0 || address.kind === 'unix') continue;
+      const why = 'proxyProtocol without trustedProxies: who connects may name any client address';
+      this.logger.warn({ listener: name, why }, 'everybody is believed on this listener');
     }
   }
 

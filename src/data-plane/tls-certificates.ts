@@ -15,6 +15,9 @@ export const TLS_1_2_CIPHERS =
 export const TLS_1_3_CIPHERS =
   'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
 
+/** Elliptic curves of the key exchange; uWebSockets.js has the same. */
+export const KEY_EXCHANGES = 'X25519:prime256v1:secp384r1';
+
 /** How often the files are looked at. */
 const WATCH_MS = 1_000;
 

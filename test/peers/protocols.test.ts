@@ -91,6 +91,11 @@ describe('sslscan', { skip: missingPeers('sslscan') }, () => {
       for (const [, version, suite] of suites) {
         assert.match(suite!, version === 'TLSv1.3' ? /^TLS_/ : /^ECDHE-.*(?:GCM|CHACHA20)/, suite);
       }
+      // Key exchange: elliptic curves only, also in TLS 1.3.
+      const groups = [...stdout.matchAll(/^TLSv1\.\d\s+\d+ bits\s+(\S+)/gm)].map(
+        ([, name]) => name,
+      );
+      assert.deepEqual(new Set(groups), new Set(['secp256r1', 'secp384r1', 'x25519']), stdout);
       assert.match(stdout, /not vulnerable to heartbleed/);
       assert.doesNotMatch(
         stdout,

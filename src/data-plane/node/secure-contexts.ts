@@ -5,6 +5,7 @@ import { createSecureContext, type SecureContext, type TlsOptions } from 'node:t
 import type { ListenerTlsConfig } from '../../config/config.ts';
 import {
   byName,
+  KEY_EXCHANGES,
   type Certificate,
   readCertificates,
   TLS_1_2_CIPHERS,
@@ -57,6 +58,8 @@ export class SecureContexts {
       minVersion: this.tls.minVersion,
       ciphers: `${TLS_1_3_CIPHERS}:${TLS_1_2_CIPHERS}`,
       honorCipherOrder: true,
+      // OpenSSL's own list has finite-field groups, too.
+      ecdhCurve: KEY_EXCHANGES,
       ...(ca === null ? {} : { ca }),
     };
   }
