@@ -45,6 +45,8 @@ const EMPTY = new Uint8Array(0);
 const NON_ASCII = /[\x80-\xff]/;
 /** A body that came in one piece of at most so many bytes is left to uWS: the kernel takes it for certain. */
 const WHOLE_BYTES_MAX = 16_384;
+/** A line that says nothing to whoever reads events. Source: WHATWG HTML § 9.2.6. */
+const EVENT_COMMENT = Buffer.from(':\n');
 /** Idle exchanges kept for the next requests. */
 const POOL_MAX = 1024;
 
@@ -224,6 +226,10 @@ class UwsDownstream implements Downstream, LateHead {
   private isHeadWritten = false;
   private isEnded = false;
   private isHeadRequest = false;
+  /** The response is text/event-stream, and its first bytes may be a comment of ours. */
+  private isEventStream = false;
+  /** They were, and the endpoint's first bytes are still to come. */
+  private isMarkDue = false;
   /** The chunk being written inside cork, and what uWS said of it. */
   private chunk: Uint8Array = EMPTY;
   private isAccepted = true;
@@ -274,6 +280,7 @@ class UwsDownstream implements Downstream, LateHead {
     this.isSealed = false;
     this.pool = null;
     this.upgrade = null;
+    this.isMarkDue = false;
     res.onAborted(this.onAborted);
     this.context.beginRequest();
   }
@@ -356,6 +363,7 @@ class UwsDownstream implements Downstream, LateHead {
     this.reason = head.reason;
     this.contentLength = head.contentLength;
     this.bodyLength = bodyLength;
+    this.isEventStream = false;
     if (headerBlock === null) {
       this.headBytes = head.bytes ?? null;
       if (this.headBytes !== null) return;
@@ -365,8 +373,9 @@ class UwsDownstream implements Downstream, LateHead {
       this.headerBlock = headerBlock;
     }
     // The head goes out with the first body bytes, in one write; should they not come in this turn, it goes alone.
-    // Without a length uWS can only send it with the first chunk.
-    if (bodyLength > 0) this.context.heads.add(this);
+    // Without a length uWS can only send it with the first chunk: a stream of events is given one that says nothing.
+    this.isEventStream = bodyLength === BODY_UNSIZED && isEventStream(this.headerBlock);
+    if (bodyLength > 0 || this.isEventStream) this.context.heads.add(this);
   }
 
   write(chunk: Uint8Array): boolean {
@@ -376,7 +385,8 @@ class UwsDownstream implements Downstream, LateHead {
       this.rest = Buffer.concat([this.rest, chunk]);
       return false;
     }
-    this.chunk = chunk;
+    this.chunk = this.isMarkDue ? this.withoutMark(chunk) : chunk;
+    if (this.chunk.length === 0 && chunk.length > 0) return true;
     this.res.cork(this.corkWrite);
     this.chunk = EMPTY;
     return this.isAccepted;
@@ -457,6 +467,13 @@ class UwsDownstream implements Downstream, LateHead {
     this.webSocket = null;
     this.context.endRequest();
     this.exchange.onClientAbort();
+  }
+
+  /** A byte order mark stands at the beginning of a stream or not at all, and our comment is there. */
+  private withoutMark(chunk: Uint8Array): Uint8Array {
+    this.isMarkDue = false;
+    const hasMark = chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf;
+    return hasMark ? chunk.subarray(3) : chunk;
   }
 
   // ── inside cork ──
@@ -583,7 +600,12 @@ class UwsDownstream implements Downstream, LateHead {
   flushHead(): void {
     if (this.isEnded || this.isHeadWritten || this.res === null || !this.hasHead) return;
     this.chunk = EMPTY;
+    if (this.isEventStream) {
+      this.chunk = EVENT_COMMENT;
+      this.isMarkDue = true;
+    }
     this.res.cork(this.corkWrite);
+    this.chunk = EMPTY;
   }
 
   private writable(offset: number): boolean {
@@ -630,4 +652,12 @@ class UwsDownstream implements Downstream, LateHead {
     if (this.pool !== null && this.pool.length < POOL_MAX) this.pool.push(this);
     this.pool = null;
   }
+}
+
+/** Whether the body is server-sent events, as text. @param block as in UpstreamHead. */
+function isEventStream(block: string): boolean {
+  return (
+    /(?:^|\r\n)content-type:[ \t]*text\/event-stream/i.test(block) &&
+    !/(?:^|\r\n)content-encoding:/i.test(block)
+  );
 }
