@@ -52,6 +52,17 @@ test('heads arrive whole and in order, byte for byte', { timeout: 20_000 }, asyn
   await pair.close();
 });
 
+test('after the first, a head does not pass the stream on this Node', async (t) => {
+  const pair = await openPair();
+  const writer = new HeadWriter(pair.near);
+  writer.write('first');
+  const streamWrite = t.mock.method(pair.near, 'write');
+  writer.write(' second');
+  assert.equal(streamWrite.mock.callCount(), 0);
+  assert.equal(await receive(pair.far, 12), 'first second');
+  await pair.close();
+});
+
 test('keeps the order with what the stream writes', { timeout: 20_000 }, async () => {
   const pair = await openPair();
   const writer = new HeadWriter(pair.near);
