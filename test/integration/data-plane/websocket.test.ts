@@ -212,6 +212,40 @@ for (const engine of ['uws', 'node'] as const) {
       await server.closing();
     });
 
+    test('an endpoint that does not read holds the client back, or ends it at the backlog', async () => {
+      const own = await start({}, { webSocketBacklogBytes: '8MiB' });
+      const [client, server] = await openPair(own);
+      const piece = Buffer.alloc(MESSAGE_BYTES_MAX, 'p');
+      const count = 48;
+      server.socket.pause();
+      for (let index = 0; index < count; index++) client.socket.send(piece, { compress: false });
+      if (engine === 'uws') {
+        // uWebSockets.js goes on reading: what comes is held up to the backlog's size.
+        assert.equal((await client.closing()).code, 1013);
+        server.socket.resume();
+        assert.equal((await server.closing()).code, 1006);
+      } else {
+        let last = -1;
+        await until(async () => {
+          await new Promise((resolve) => {
+            setTimeout(resolve, 50);
+          });
+          const before = last;
+          last = client.socket.bufferedAmount;
+          return last === before;
+        }, 'the client can write no more');
+        assert.ok(last > 24 * MEBIBYTE, `${last} bytes wait at the client`);
+        server.socket.resume();
+        for (let index = 0; index < count; index++) {
+          assert.equal((await server.message()).data.length, MESSAGE_BYTES_MAX);
+        }
+        client.socket.close();
+        await server.closing();
+      }
+      await untilIdle(own);
+      await own.stop();
+    });
+
     test('a silent WebSocket is closed with 1001', async () => {
       const own = await start({ timeouts: { webSocketIdle: '300ms' } });
       const [client, server] = await openPair(own);
