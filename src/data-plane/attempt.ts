@@ -87,8 +87,9 @@ export class Attempt {
     recordOutcome(context.state, context.worker, this.slot, status, elapsedUs, nowMs, ewmaDecayMs);
   }
 
-  /** Bytes of a request body went to the endpoint. */
+  /** Bytes of a request body went to the endpoint; a write may itself have ended the attempt. */
   recordSent(bytes: number): void {
+    if (this.slot === NO_SLOT) return;
     this.context.counters.addEndpoint(this.slot, COUNTER_BYTES_SENT, bytes);
   }
 
