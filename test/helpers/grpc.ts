@@ -41,13 +41,17 @@ export async function startGrpcServer(
 ): Promise<{ server: Server; port: number }> {
   const server = new Server();
   server.addService(echoDefinition, implementation);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
+  return { server, port: await bindServer(server) };
+}
+
+/** @returns the loopback port that the server listens on. */
+export function bindServer(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) resolve(port);
       else reject(error);
     });
   });
-  return { server, port };
 }
 
 export class EchoClient extends Client {

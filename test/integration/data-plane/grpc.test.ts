@@ -5,7 +5,7 @@ import {
   type ClientReadableStream,
   Metadata,
   type sendUnaryData,
-  type Server,
+  Server,
   type ServerDuplexStream,
   type ServerReadableStream,
   type ServerUnaryCall,
@@ -19,7 +19,14 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { eventually, within } from '../../helpers/deadline.ts';
 import { freePorts } from '../../helpers/free-port.ts';
-import { EchoClient, fromBytes, SERVICE, startGrpcServer, toBytes } from '../../helpers/grpc.ts';
+import {
+  bindServer,
+  EchoClient,
+  fromBytes,
+  SERVICE,
+  startGrpcServer,
+  toBytes,
+} from '../../helpers/grpc.ts';
 import { Proxy } from '../../helpers/proxy.ts';
 
 const LISTENERS = [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }];
@@ -327,4 +334,47 @@ describe('errors of the proxy’s own', () => {
     through.close();
     await own.stop();
   });
+});
+
+test('health checks ask a real gRPC health service, and endpoints come and go by what it says', async () => {
+  const SERVING = 1;
+  const NOT_SERVING = 2;
+  let answer = SERVING;
+  const health = new Server();
+  health.addService(
+    {
+      check: {
+        path: '/grpc.health.v1.Health/Check',
+        requestStream: false,
+        responseStream: false,
+        requestSerialize: (bytes: Buffer) => bytes,
+        requestDeserialize: (bytes: Buffer) => bytes,
+        responseSerialize: (bytes: Buffer) => bytes,
+        responseDeserialize: (bytes: Buffer) => bytes,
+      },
+    },
+    {
+      // HealthCheckResponse { status = answer }
+      check: (_call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) =>
+        done(null, Buffer.of(0x08, answer)),
+    },
+  );
+  const port = await bindServer(health);
+  const own = await Proxy.start(
+    {
+      protocol: 'h2c',
+      endpoints: [`127.0.0.1:${port}`],
+      healthCheck: { type: 'grpc', interval: '500ms', timeout: '400ms', rise: 1, fall: 1 },
+    },
+    { listeners: LISTENERS },
+  );
+  const isHealth = (wanted: string) => (): true | undefined =>
+    own.balancer.state().upstreams['api']!.endpoints[0]!.health === wanted || undefined;
+  await eventually('up', 10_000, isHealth('up'));
+  answer = NOT_SERVING;
+  await eventually('down', 10_000, isHealth('down'));
+  answer = SERVING;
+  await eventually('up again', 10_000, isHealth('up'));
+  await own.stop();
+  health.forceShutdown();
 });
