@@ -16,7 +16,7 @@ import { engineConfig, localAddress, unlimitedBudget } from '../../../helpers/wi
 
 const SEED = Number(process.env['MILLRACE_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 /** Nothing here takes long: what does, hangs. */
-const HANG_MS = 5000;
+const HANG_MS = 10_000;
 
 /** What the endpoint says next: these pieces, each in a turn of its own, and then perhaps the end. */
 let script: { readonly pieces: readonly Buffer[]; readonly closes: boolean };
@@ -43,7 +43,7 @@ before(async () => {
     ['wire', openWireEndpoint],
     ['undici', openUndiciEndpoint],
   ] as const) {
-    const config = engineConfig({ responseMs: 300, idleMs: 300 });
+    const config = engineConfig({ responseMs: 5000, idleMs: 5000 });
     const address = localAddress(upstream.port);
     engines.set(name, open({ ...endpoint, address }, config, wheel, unlimitedBudget()));
   }
