@@ -17,7 +17,7 @@ export class UwsCork {
   private response: HttpResponse | null = null;
 
   /** @throws Error when there can be no such connection. */
-  open(): Promise<void> {
+  async open(): Promise<void> {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-cork-'));
     const path = join(folder, 'socket');
     return new Promise<void>((resolve, reject) => {
@@ -35,7 +35,7 @@ export class UwsCork {
     }).finally(() => rmSync(folder, { recursive: true, force: true }));
   }
 
-  /** Calls `accept` at once, corked. */
+  /** Calls `accept` at once, corked if open() has succeeded. */
   run(accept: () => void): void {
     if (this.response === null) accept();
     else this.response.cork(accept);

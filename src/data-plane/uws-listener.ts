@@ -82,7 +82,13 @@ export class UwsListener implements Listener {
   }
 
   async listen(): Promise<number> {
-    await this.cork.open();
+    try {
+      await this.cork.open();
+    } catch (error) {
+      // No folder for temporary files, perhaps: uWS then writes a warning for each WebSocket, and accepts it.
+      const why = error instanceof Error ? error.message : String(error);
+      this.log('warn', 'WebSockets are accepted uncorked', { listener: this.config.name, why });
+    }
     return new Promise((resolve, reject) => {
       const onListen = (socket: us_listen_socket | false): void => {
         if (socket === false) {
