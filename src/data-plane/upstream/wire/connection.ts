@@ -178,6 +178,8 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
       if (call!.handler !== null) taken.unshift(call!);
     }
     this.outgoing = '';
+    // Nobody waits for the oldest either: its response, endless perhaps, is not read for its own sake.
+    if (this.calls.first?.handler === null) this.tearDown(null);
     return taken;
   }
 

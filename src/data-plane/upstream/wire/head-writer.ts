@@ -8,14 +8,14 @@ import { TLSSocket } from 'node:tls';
 /** What identifies a write to the handle until it is complete. */
 interface WriteRequest {
   oncomplete: (status: number) => void;
+  /** @returns -1 as long as no write is attached to it. */
+  getAsyncId(): number;
 }
 
 /** What is used of a TCP or pipe handle. */
 interface StreamHandle {
   /** Tries at once and queues the rest. @returns 0 or a negative error number. */
   writeLatin1String(request: WriteRequest, text: string): number;
-  /** Bytes queued. */
-  readonly writeQueueSize: number;
 }
 
 /** Node's class for such requests, taken from a write of its own; null before the first one. */
@@ -46,7 +46,9 @@ export class HeadWriter {
       const request = (spare ??= new RequestClass());
       const error = handle.writeLatin1String(request, text);
       if (error !== 0) return this.fail(error);
-      if (handle.writeQueueSize === 0) return;
+      // An empty queue would not do as a sign: what the kernel took at the second try is reported later, too, and a
+      // request that is given away twice ends the process.
+      if (request.getAsyncId() < 0) return;
       // Not complete: the handle keeps the request.
       request.oncomplete = (status) => {
         if (status < 0) this.fail(status);
@@ -67,16 +69,16 @@ function handleOf(socket: Socket): StreamHandle | null {
     readonly _handle?: Partial<StreamHandle> | null;
   };
   if (handle === null || handle === undefined) return null;
-  const isAsExpected =
-    typeof handle.writeLatin1String === 'function' && typeof handle.writeQueueSize === 'number';
-  return isAsExpected ? (handle as StreamHandle) : null;
+  return typeof handle.writeLatin1String === 'function' ? (handle as StreamHandle) : null;
 }
 
 /** Looks over the stream's shoulder at one write. */
 function learnRequestClass(handle: StreamHandle, write: () => void): void {
   const prototype = Object.getPrototypeOf(handle) as StreamHandle;
   handle.writeLatin1String = (request, text) => {
-    RequestClass = request.constructor as new () => WriteRequest;
+    if (typeof request.getAsyncId === 'function') {
+      RequestClass = request.constructor as new () => WriteRequest;
+    }
     return prototype.writeLatin1String.call(handle, request, text);
   };
   try {

@@ -2,6 +2,7 @@
 // up for long by the one before them.
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { BODY_CHUNKED } from '../../../../../src/data-plane/upstream/engine.ts';
 import { SeededRandom } from '../../../../../src/random.ts';
 import type { CollectedResponse } from '../../../../helpers/collected-response.ts';
 import {
@@ -123,6 +124,62 @@ test('only safe requests without a body are queued', LIMIT, async (t) => {
   );
   assert.equal(upstream.connectionCount, 1);
 });
+
+test('nothing is written into a body that is still on its way', LIMIT, async (t) => {
+  const held: (() => void)[] = [];
+  const { upstream, engine } = await pair(
+    t,
+    (connection, request) => {
+      if (request.target === '/held') held.push(() => echo(connection, request));
+      else echo(connection, request);
+    },
+    { perWorker: 1 },
+  );
+  await warmUp(engine);
+  const first = engine.send('/held');
+  const post = engine.send('/post', { method: 'POST', bodyLength: BODY_CHUNKED });
+  const after = engine.send('/after');
+  await until(() => held.length === 1);
+  held[0]!();
+  await post.response.until(() => post.response.sentCount > 0);
+  post.call.write(Buffer.from('ab'));
+  post.call.endBody('');
+  await Promise.all([first, post, after].map(({ response }) => response.over));
+  assert.deepEqual(
+    upstream.requests.slice(40).map(({ target, body }) => [target, body]),
+    [
+      ['/held', ''],
+      ['/post', '2\r\nab\r\n0\r\n\r\n'],
+      ['/after', ''],
+    ],
+  );
+});
+
+test(
+  'a stream that nobody reads any more is closed as soon as nothing is behind it',
+  LIMIT,
+  async (t) => {
+    const timers: NodeJS.Timeout[] = [];
+    const { upstream, engine } = await pair(
+      t,
+      (connection, request) => {
+        if (request.target !== '/endless') return echo(connection, request);
+        connection.isDeaf = true;
+        connection.send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n');
+        timers.push(setInterval(() => connection.send('1\r\nx\r\n'), 5));
+      },
+      { perWorker: 1 },
+    );
+    t.after(() => timers.forEach(clearInterval));
+    await warmUp(engine);
+    const endless = engine.send('/endless');
+    const behind = engine.send('/behind');
+    await endless.response.until(() => endless.response.status === 200);
+    endless.call.abort();
+    assertEchoed([await behind.response.over], ['/behind']);
+    assert.equal(upstream.connectionCount, 2);
+  },
+);
 
 test('a late response does not hold up those behind it', LIMIT, async (t) => {
   let release = (): void => {};
