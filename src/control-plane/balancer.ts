@@ -44,7 +44,11 @@ export interface BalancerOptions {
 /** Where it can be reached, ports resolved. */
 export interface BalancerAddresses {
   readonly admin: string;
-  readonly listeners: readonly { readonly name: string; readonly address: string }[];
+  readonly listeners: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly engine: ListenerConfig['engine'];
+  }[];
 }
 
 export class Balancer implements Administered {
@@ -123,9 +127,10 @@ export class Balancer implements Administered {
   }
 
   get addresses(): BalancerAddresses {
-    const listeners = this.live.current.listeners.map(({ name, address }) => ({
+    const listeners = this.live.current.listeners.map(({ name, address, engine }) => ({
       name,
       address: address.text,
+      engine,
     }));
     return { listeners, admin: this.admin?.address ?? '' };
   }

@@ -54,6 +54,26 @@ async function runToEnd(argv: readonly string[]): Promise<{ code: number; errors
 }
 
 describe('millrace run', () => {
+  test('the line `ready` says which engine serves each listener', async () => {
+    const listeners = [
+      { name: 'web', address: '127.0.0.1:0' },
+      { name: 'h2', address: '127.0.0.1:0', protocols: ['http/1.1', 'h2c'] },
+    ];
+    const millrace = await MillraceProcess.start(tree('127.0.0.1:9', { listeners }));
+    try {
+      const ready = millrace.log.find((record) => record['msg'] === 'ready')!;
+      const engines = (ready['listeners'] as { name: string; engine: string }[]).map(
+        ({ name, engine }) => [name, engine],
+      );
+      assert.deepEqual(engines, [
+        ['web', 'uws'],
+        ['h2', 'node'],
+      ]);
+    } finally {
+      await millrace.stop();
+    }
+  });
+
   test('SIGTERM: the port closes, what is in flight is answered, the admin API stays up until then, exit 0', async () => {
     const { server, address, waiting } = await holdingBackend();
     const millrace = await MillraceProcess.start(tree(address));
