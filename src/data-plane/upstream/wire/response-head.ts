@@ -109,6 +109,8 @@ export class ResponseHead implements UpstreamHead {
   get bytes(): Uint8Array | null {
     if (!this.isFollowed || this.connectionNames !== '') return null;
     const { source, lineStart } = this;
+    // Who leaves out the reason phrase often leaves out its space, too, which has to be there. Source: RFC 9112 § 4.
+    if (source[lineStart + 3] !== SPACE) return null;
     return new Uint8Array(source.buffer, source.byteOffset + lineStart, this.blockEnd - lineStart);
   }
 

@@ -17,7 +17,7 @@ const CASES: readonly (readonly [what: string, head: string, bytes: string])[] =
   ['all of it kept', 'HTTP/1.1 200 OK\r\nA: 1\r\nB:2\r\n\r\n', '200 OK\r\nA: 1\r\nB:2'],
   ['nothing to keep', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', '200 OK'],
   ['no headers', 'HTTP/1.1 204 \r\n\r\n', '204 '],
-  ['no reason', 'HTTP/1.0 404\r\nServer: x\r\n\r\n', '404\r\nServer: x'],
+  ['no reason', 'HTTP/1.0 404 \r\nServer: x\r\n\r\n', '404 \r\nServer: x'],
   [
     'the first removed, one in the middle, the last',
     'HTTP/1.1 200 OK\r\nDate: d\r\nA: 1\r\nConnection: keep-alive\r\nB: \xe4\r\nKeep-Alive: timeout=5\r\n\r\n',
@@ -45,4 +45,11 @@ test('gives no bytes while nothing follows the head, or when Connection names he
   named.isFollowed = true;
   assert.equal(textOf(named), null);
   assert.equal(named.headerBlock, 'B: 2');
+});
+
+test('gives no bytes of a status line without the space that a server must send', () => {
+  const head = read('HTTP/1.1 404\r\nA: 1\r\n\r\n');
+  head.isFollowed = true;
+  assert.equal(textOf(head), null);
+  assert.deepEqual([head.status, head.reason, head.headerBlock], [404, '', 'A: 1']);
 });
