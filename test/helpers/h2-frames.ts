@@ -61,12 +61,12 @@ function text(value: string): Buffer {
 }
 
 /** The fields of a request. */
-export function requestBlock(path: string, method = 'GET'): Buffer {
+export function requestBlock(path: string, method = 'GET', authority = 'a.example'): Buffer {
   return Buffer.concat([
     field(':method', method),
     field(':path', path),
     field(':scheme', 'http'),
-    field(':authority', 'a.example'),
+    field(':authority', authority),
   ]);
 }
 

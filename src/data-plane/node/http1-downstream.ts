@@ -205,9 +205,8 @@ export class Http1Downstream implements Downstream, LateHead {
     try {
       this.res.writeHead(this.status, this.reason, this.headers);
     } catch {
-      // Node found a name or value that is not HTTP's.
-      this.context.counters.addError(errorIndexOf('bad-response'));
-      this.answer('bad-response', NO_DETAILS);
+      // Node found a name or value that is not HTTP's. The rest is not read.
+      this.exchange.refuse('bad-response');
       return false;
     }
     this.isHeadWritten = true;

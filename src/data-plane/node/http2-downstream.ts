@@ -19,6 +19,7 @@ import { valueIn } from '../upstream/header-block.ts';
 import { trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import type { Intake, Peer } from './intake.ts';
+import { ReadingWatch } from './reading-watch.ts';
 
 const EMPTY = new Uint8Array(0);
 /** Headers that speak of an HTTP/1 connection; a stream with one of them is malformed. Source: RFC 9113 § 8.2.2. */
@@ -53,10 +54,13 @@ export class Http2Downstream implements Downstream, LateHead {
   private isRequestBodyOpen = false;
   private requestBytes = 0;
   private arrival: BodyArrival | null = null;
+  private readonly idleTimeoutMs: number;
+  private reading: ReadingWatch | null = null;
 
-  constructor(context: WorkerContext, stream: ServerHttp2Stream) {
+  constructor(context: WorkerContext, stream: ServerHttp2Stream, idleTimeoutMs: number) {
     this.context = context;
     this.stream = stream;
+    this.idleTimeoutMs = idleTimeoutMs;
     this.exchange = new Exchange(context, this);
     stream.on('drain', () => this.exchange.onDownstreamDrain());
     stream.on('close', () => this.closed());
@@ -75,7 +79,9 @@ export class Http2Downstream implements Downstream, LateHead {
       this.receiveBody(intake.config.limits);
     }
     this.exchange.start(reader, intake.forwardingFor(peer));
-    if (mustContinue && !this.isEnded && !this.isHeadWritten) {
+    // The client may have taken the stream back in the same packet.
+    const isOpen = !this.stream.closed && !this.stream.destroyed;
+    if (mustContinue && isOpen && !this.isEnded && !this.isHeadWritten) {
       this.stream.additionalHeaders({ ':status': 100 });
     }
   }
@@ -109,6 +115,8 @@ export class Http2Downstream implements Downstream, LateHead {
       else this.exchange.onRequestTrailers(trailers);
     });
     stream.on('end', () => {
+      // Node ends a stream that was reset in the same way: what came of the body is not the whole.
+      if (stream.aborted) return;
       this.isRequestBodyOpen = false;
       this.arrival?.stop();
       this.exchange.onRequestBody(EMPTY, true);
@@ -128,7 +136,9 @@ export class Http2Downstream implements Downstream, LateHead {
   write(chunk: Uint8Array): boolean {
     if (this.isEnded || !this.writeHead()) return true;
     // A copy: Node may hold it beyond this call.
-    return this.stream.write(Buffer.from(chunk));
+    const isRoom = this.stream.write(Buffer.from(chunk));
+    if (!isRoom) this.watchReading();
+    return isRoom;
   }
 
   end(trailers: string): void {
@@ -207,9 +217,8 @@ export class Http2Downstream implements Downstream, LateHead {
       this.hasTrailers = !endStream && (this.bodyLength === BODY_UNSIZED || this.trailers !== '');
       stream.respond(this.headers, { endStream, waitForTrailers: this.hasTrailers });
     } catch {
-      // Node found a name or value that is not HTTP's, or two values where one may stand.
-      this.context.counters.addError(errorIndexOf('bad-response'));
-      this.answer('bad-response', NO_DETAILS);
+      // Node found a name or value that is not HTTP's, or two values where one may stand. The rest is not read.
+      this.exchange.refuse('bad-response');
       return false;
     }
     this.isHeadWritten = true;
@@ -228,6 +237,11 @@ export class Http2Downstream implements Downstream, LateHead {
     }
   }
 
+  private watchReading(): void {
+    this.reading ??= new ReadingWatch(this.context.wheel, this.idleTimeoutMs, this.stream);
+    this.reading.start();
+  }
+
   private closed(): void {
     if (this.isEnded) return;
     this.finish();
@@ -239,7 +253,9 @@ export class Http2Downstream implements Downstream, LateHead {
     this.arrival?.stop();
     this.context.endRequest();
     const { stream } = this;
-    if (!this.isRequestBodyOpen || stream.destroyed) return;
+    if (stream.destroyed) return;
+    if (!stream.writableFinished) this.watchReading();
+    if (!this.isRequestBodyOpen) return;
     // The answer is whole before the request: the client need not send the rest. Source: RFC 9113 § 8.1. What it still
     // sends is dropped for a while first: curl, among others, forgets the answer when it is told so at once. The reset
     // comes when all of the answer is with the session, as it would take the place of what is not.
@@ -261,7 +277,8 @@ function responseHeaders(status: number, block: string): OutgoingHttpHeaders {
 }
 
 function blockFields(block: string): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = {};
+  // Without a prototype: "constructor" is a name like any other.
+  const headers = Object.create(null) as OutgoingHttpHeaders;
   if (block === '') return headers;
   for (const line of block.split('\r\n')) {
     const colon = line.indexOf(':');

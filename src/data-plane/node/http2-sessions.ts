@@ -92,7 +92,11 @@ export class Http2Sessions {
     rawHeaders: readonly string[],
   ): void {
     const { intake } = this;
-    const downstream = new Http2Downstream(intake.context, stream);
+    const downstream = new Http2Downstream(
+      intake.context,
+      stream,
+      intake.config.limits.idleTimeoutMs,
+    );
     const isConnect = headers[':method'] === 'CONNECT';
     const refusal = intake.read({
       version: HTTP_2,

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { connect, type IncomingHttpHeaders } from 'node:http2';
+import { connect, constants, type IncomingHttpHeaders } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { eventually, within } from '../../helpers/deadline.ts';
@@ -26,7 +26,8 @@ let proxy: Proxy;
 
 before(async () => {
   backend = createServer((request, response) => {
-    if (request.url !== '/hang') response.end('hello');
+    if (request.url === '/large') response.end(Buffer.alloc(1_000_000));
+    else if (request.url !== '/hang') response.end('hello');
   }).listen(0, '127.0.0.1');
   await once(backend, 'listening');
   proxy = await Proxy.start(
@@ -186,4 +187,28 @@ test('a client that is silent on an open stream is asked; one that is there keep
   await eventually('two questions', 10_000, () => pings >= 2 || undefined);
   assert.deepEqual([session.closed, stream.closed], [false, false]);
   session.destroy();
+});
+
+test('a client that takes nothing of its answers loses them, whatever it says besides', async () => {
+  const session = connect(`http://127.0.0.1:${proxy.port}`, { settings: { initialWindowSize: 0 } });
+  session.on('error', () => undefined);
+  const talk = setInterval(() => session.ping(() => undefined), 100);
+  const codes = ['/', '/large'].map(async (path) => {
+    const stream = session.request({ ':path': path });
+    stream.on('error', () => undefined);
+    const closed = new Promise<void>((resolve) => stream.once('close', () => resolve()));
+    await within('the end of the stream', 10_000, closed);
+    return stream.rstCode;
+  });
+  try {
+    const { NGHTTP2_INTERNAL_ERROR } = constants;
+    assert.deepEqual(await Promise.all(codes), [NGHTTP2_INTERNAL_ERROR, NGHTTP2_INTERNAL_ERROR]);
+    assert.equal(session.destroyed, false);
+  } finally {
+    clearInterval(talk);
+    session.destroy();
+  }
+  await eventually('no request in flight', 10_000, () =>
+    proxy.balancer.state().upstreams['api']!.active === 0 ? true : undefined,
+  );
 });

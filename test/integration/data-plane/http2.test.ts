@@ -10,12 +10,21 @@ import {
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect as connectSocket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually, within } from '../../helpers/deadline.ts';
+import {
+  END_HEADERS,
+  field,
+  frame,
+  FrameType,
+  RawSession,
+  requestBlock,
+  word,
+} from '../../helpers/h2-frames.ts';
 import { Proxy } from '../../helpers/proxy.ts';
 import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
 
@@ -41,6 +50,12 @@ before(async () => {
       response.on('close', () => events.push('gone'));
       return;
     }
+    if (path === '/upload') {
+      request.on('data', () => events.push('data'));
+      request.on('end', () => events.push('whole'));
+      request.on('close', () => events.push('gone'));
+      return;
+    }
     if (path === '/events') {
       response.writeHead(200, { 'Content-Type': 'text/event-stream' });
       response.flushHeaders();
@@ -55,13 +70,15 @@ before(async () => {
     if (path === '/twice') {
       response.setHeader('X-Many', ['1', '2']);
       response.setHeader('Set-Cookie', ['a=1', 'b=2']);
+      response.setHeader('Constructor', 'c');
       response.setHeader('Connection', 'X-Hop');
       response.setHeader('X-Hop', '1');
       response.end('hello');
       return;
     }
     if (path === '/two-types') {
-      response.writeHead(200, ['Content-Type', 'a/b', 'Content-Type', 'c/d']).end('x');
+      response.writeHead(200, ['Content-Type', 'a/b', 'Content-Type', 'c/d']).write('x');
+      response.on('close', () => events.push('gone'));
       return;
     }
     const chunks: Buffer[] = [];
@@ -214,6 +231,41 @@ describe('a request over HTTP/2', () => {
     stream.close(constants.NGHTTP2_CANCEL);
     await eventually('the end of it', 5000, () => (events.includes('gone') ? true : undefined));
   });
+
+  test('that the client gives up in the middle of its body is not taken for whole', async () => {
+    for (const code of [constants.NGHTTP2_CANCEL, constants.NGHTTP2_NO_ERROR]) {
+      events.length = 0;
+      const session = new RawSession(proxy.port);
+      const head = requestBlock('/upload', 'POST', 'api.example');
+      session.write(frame(FrameType.HEADERS, END_HEADERS, 1, head));
+      session.write(frame(FrameType.DATA, 0, 1, Buffer.from('half')));
+      const hasCome = (): true | undefined => (events.includes('data') ? true : undefined);
+      await eventually('the first half at the endpoint', 5000, hasCome);
+      session.write(frame(FrameType.RST_STREAM, 0, 1, word(code)));
+      await eventually('the end of it', 5000, () => (events.includes('gone') ? true : undefined));
+      session.socket.destroy();
+      assert.deepEqual(events, ['data', 'gone']);
+    }
+  });
+
+  test('that is gone before it is looked at harms nobody', async () => {
+    const head = requestBlock('/upload', 'POST', 'api.example');
+    const request = Buffer.concat([
+      frame(FrameType.SETTINGS, 0, 0),
+      frame(
+        FrameType.HEADERS,
+        END_HEADERS,
+        1,
+        Buffer.concat([head, field('expect', '100-continue')]),
+      ),
+      frame(FrameType.RST_STREAM, 0, 1, word(constants.NGHTTP2_NO_ERROR)),
+    ]);
+    const socket = connectSocket(proxy.port, '127.0.0.1');
+    socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), request]));
+    await within('an answer of the proxy', 5000, once(socket, 'data'));
+    socket.destroy();
+    assert.equal((await send(plain, { ':path': '/' })).headers[':status'], 200);
+  });
 });
 
 describe('a response over HTTP/2', () => {
@@ -222,6 +274,7 @@ describe('a response over HTTP/2', () => {
     assert.equal(body, 'hello');
     assert.equal(headers['x-many'], '1, 2');
     assert.deepEqual(headers['set-cookie'], ['a=1', 'b=2']);
+    assert.equal(headers['constructor'], 'c');
     for (const name of ['connection', 'x-hop', 'keep-alive', 'transfer-encoding']) {
       assert.equal(headers[name], undefined, name);
     }
@@ -248,8 +301,11 @@ describe('a response over HTTP/2', () => {
   });
 
   test('with two values where one may stand is a bad response', async () => {
+    events.length = 0;
     const { headers } = await send(plain, { ':path': '/two-types' });
     assert.deepEqual([headers[':status'], headers['x-millrace-error']], [502, 'bad-response']);
+    // Nobody reads the rest of it.
+    await eventually('the end of it', 5000, () => (events.includes('gone') ? true : undefined));
   });
 });
 
