@@ -52,6 +52,7 @@ export class H2Call implements UpstreamCall, Timed {
   /** null: nobody wants to hear of this call any more. */
   private handler: UpstreamHandler | null;
   private readonly fields: RequestFields;
+  private readonly isHead: boolean;
   private readonly hasBody: boolean;
   /** A body of unknown length may have trailers. */
   private readonly isSized: boolean;
@@ -87,6 +88,7 @@ export class H2Call implements UpstreamCall, Timed {
     this.host = host;
     this.handler = handler;
     this.fields = requestFields(request, scheme);
+    this.isHead = method === 'HEAD';
     this.hasBody = bodyLength > 0 || bodyLength === BODY_CHUNKED;
     this.isSized = bodyLength !== BODY_CHUNKED;
     this.mayQueue = request.mayQueue;
@@ -211,7 +213,7 @@ export class H2Call implements UpstreamCall, Timed {
   private onDrain(): void {
     if (this.isBodyEnded || this.handler === null) return;
     // How long the rest of the body takes is up to the client.
-    if (!this.hasHead) this.host.wheel.disarm(this);
+    if (!this.hasHead || this.isPaused) this.host.wheel.disarm(this);
     this.handler.onDrain();
   }
 
@@ -230,7 +232,8 @@ export class H2Call implements UpstreamCall, Timed {
     const head = readHead(headers[':status'] ?? 0, rawHeaders);
     if (head === null) return this.fail('bad-response');
     this.hasHead = true;
-    this.contentLength = head.contentLength;
+    // What these announce is not what comes, also where an empty frame ends them.
+    this.contentLength = this.isHead || head.status === 304 ? 0 : head.contentLength;
     this.watch(this.host.idleTimeoutMs);
     this.handler.onHead(head);
     if (this.isOver()) return;

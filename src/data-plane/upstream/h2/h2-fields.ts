@@ -21,12 +21,11 @@ export type RequestFields = OutgoingHttpHeaders;
 
 /** @param scheme http or https. */
 export function requestFields(request: UpstreamRequest, scheme: string): RequestFields {
-  const fields: RequestFields = {
-    ':method': request.method,
-    ':path': request.target,
-    ':scheme': scheme,
-    ':authority': '',
-  };
+  const fields = noFields();
+  fields[':method'] = request.method;
+  fields[':path'] = request.target;
+  fields[':scheme'] = scheme;
+  fields[':authority'] = '';
   const pairs = blockPairs(request.headerBlock);
   for (let index = 0; index < pairs.length; index += 2) {
     const name = pairs[index]!.toLowerCase();
@@ -52,7 +51,7 @@ export function withJoinedRepeats(fields: RequestFields): RequestFields {
 
 /** @param block as trailerBlock() makes it. */
 export function trailerFields(block: string): OutgoingHttpHeaders {
-  const fields: OutgoingHttpHeaders = {};
+  const fields = noFields();
   const pairs = blockPairs(block);
   for (let index = 0; index < pairs.length; index += 2) {
     addField(fields, pairs[index]!.toLowerCase(), pairs[index + 1]!);
@@ -72,6 +71,11 @@ export function readHead(status: number, rawHeaders: readonly string[]): Upstrea
     headerBlock: block.headerBlock,
     contentLength: block.contentLength,
   };
+}
+
+/** Without a prototype: "constructor" is a name like any other. */
+function noFields(): OutgoingHttpHeaders {
+  return Object.create(null) as OutgoingHttpHeaders;
 }
 
 function addField(fields: OutgoingHttpHeaders, name: string, value: string): void {

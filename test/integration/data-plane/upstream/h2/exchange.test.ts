@@ -18,6 +18,7 @@ import type { CollectedResponse } from '../../../../helpers/collected-response.t
 import { eventually, within } from '../../../../helpers/deadline.ts';
 import { freePorts } from '../../../../helpers/free-port.ts';
 import { H2UnderTest } from '../../../../helpers/h2-endpoint.ts';
+import { END_HEADERS, END_STREAM, field, frame, FrameType } from '../../../../helpers/h2-frames.ts';
 import { selfSigned } from '../../../../helpers/self-signed.ts';
 import { BODY_CHUNKED } from '../../../../../src/data-plane/upstream/engine.ts';
 
@@ -81,7 +82,7 @@ describe('a call', () => {
     });
     const block =
       'Host: a.example\r\nX-Two: 1\r\nx-two: 2\r\nUser-Agent: a\r\nUser-Agent: b\r\n' +
-      'Connection: x\r\nx-name: caf\u00e9\r\n';
+      'Connection: x\r\nx-name: caf\u00e9\r\nConstructor: c\r\n';
     const response = await engine(portOf(server)).get('/p?q=1', { headerBlock: block });
     assert.equal(response.outcome, 'ok');
     assert.equal(response.bodyText, 'hello');
@@ -91,6 +92,7 @@ describe('a call', () => {
     assert.match(text, /x-two 1, 2|x-two 1 x-two 2/);
     assert.match(text, /user-agent a, b/);
     assert.match(text, /x-name caf\u00e9/);
+    assert.match(text, /constructor c/);
     assert.match(text, /te trailers/);
     assert.doesNotMatch(text, /connection/);
   });
@@ -185,6 +187,30 @@ describe('a call', () => {
     assert.deepEqual([only.outcome, only.headerBlock], ['ok', 'grpc-status: 5']);
     const head = await under.get('/', { method: 'HEAD' });
     assert.deepEqual([head.outcome, head.contentLength, head.bodyText], ['ok', 7, '']);
+  });
+
+  test('to HEAD may end with an empty frame, whatever length it announces', async () => {
+    for (const [method, status] of [
+      ['HEAD', '200'],
+      ['GET', '304'],
+    ] as const) {
+      const server = createSocketServer((socket) => {
+        const head = Buffer.concat([field(':status', status), field('content-length', '5')]);
+        socket.on('error', () => undefined);
+        socket.write(frame(FrameType.SETTINGS, 0, 0));
+        socket.once('data', () => {
+          setImmediate(() => {
+            socket.write(frame(FrameType.HEADERS, END_HEADERS, 1, head));
+            socket.write(frame(FrameType.DATA, END_STREAM, 1));
+          });
+        });
+        cleanups.push(() => socket.destroy());
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      cleanups.push(() => server.close());
+      const response = await over(engine(portOf(server)).send('/', { method }).response);
+      assert.deepEqual([response.outcome, response.contentLength], ['ok', 5]);
+    }
   });
 
   test('given up resets its stream, open or waiting', async () => {
