@@ -36,7 +36,7 @@ interface MirroredRequest {
   /** As in UpstreamRequest. */
   readonly bodyLength: number;
   readonly bodyBytesMax: number;
-  /** From when it is sent to the end of its answer. */
+  /** From when it is sent to the end of its answer; 0 = no limit. */
   readonly timeoutMs: number;
   /** For what ties the request to an endpoint; not kept. */
   readonly reader: RequestReader;
@@ -48,7 +48,7 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
   readonly target: string;
   readonly headerBlock: string;
   readonly bodyLength: number;
-  readonly acceptsTrailers = false;
+  readonly acceptsTrailers: boolean;
   readonly mayQueue = false;
   // Timer wheel.
   wheelBucket = -1;
@@ -80,6 +80,8 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
     this.target = request.target;
     this.headerBlock = request.headerBlock;
     this.bodyLength = request.bodyLength;
+    // None are passed on; a gRPC server serves nobody who does not take them.
+    this.acceptsTrailers = request.reader.acceptsTrailers;
     this.bodyBytesMax = request.bodyBytesMax;
     this.timeoutMs = request.timeoutMs;
     this.isWhole = !this.hasBody;
@@ -183,7 +185,7 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
     }
     current.begin(slot);
     context.counters.addUpstream(upstream.index, COUNTER_MIRRORS, 1);
-    context.wheel.arm(this, this.timeoutMs);
+    if (this.timeoutMs > 0) context.wheel.arm(this, this.timeoutMs);
     const call = endpoint.connections.dispatch(this, this);
     this.call = call;
     if (!this.hasBody) return;

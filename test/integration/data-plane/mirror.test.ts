@@ -1,6 +1,12 @@
 // A route's mirror: what is copied, that the original never feels it, and that its bounds hold over all workers.
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import {
+  connect as connectHttp2,
+  createServer as createHttp2Server,
+  type IncomingHttpHeaders,
+} from 'node:http2';
+import { type AddressInfo, connect } from 'node:net';
 import { type TestContext, describe, test } from 'node:test';
 import { LISTENER_ENGINES, type ListenerEngine } from '../../conformance/case.ts';
 import { type Answer, FaultUpstream } from '../../helpers/fault-upstream.ts';
@@ -24,7 +30,7 @@ async function start(
   context: TestContext,
   listener: ListenerEngine,
   mirror: object,
-  options: { answer?: Answer; shadow?: object; workers?: number } = {},
+  options: { answer?: Answer; shadow?: object; route?: object; workers?: number } = {},
 ): Promise<Mirrored> {
   const main = await FaultUpstream.start(ok);
   const shadow = await FaultUpstream.start(options.answer ?? ok);
@@ -34,7 +40,12 @@ async function start(
       workers: options.workers ?? 1,
       listeners: [{ name: 'web', address: '127.0.0.1:0', engine: listener }],
       routes: [
-        { name: 'all', upstream: 'main', mirror: { upstream: 'shadow', percent: 100, ...mirror } },
+        {
+          name: 'all',
+          upstream: 'main',
+          mirror: { upstream: 'shadow', percent: 100, ...mirror },
+          ...options.route,
+        },
       ],
       upstreams: {
         main: { endpoints: [`127.0.0.1:${main.port}`], healthCheck: { type: 'none' } },
@@ -151,6 +162,16 @@ for (const listener of LISTENER_ENGINES) {
       await untilCounts(mirrored, [1, 0, 1, 0]);
     });
 
+    test('a copy on a route without a limit of time has none', async (context) => {
+      const late: Answer = (connection, request) => {
+        setTimeout(() => ok(connection, request), 300);
+      };
+      const route = { timeouts: { request: '0s' } };
+      const mirrored = await start(context, listener, {}, { answer: late, route });
+      assert.equal(await statusOf(mirrored, get()), 200);
+      await untilCounts(mirrored, [1, 0, 0, 0]);
+    });
+
     test('the share is exact over all workers', async (context) => {
       const mirrored = await start(context, listener, { percent: 12.5 }, { workers: 2 });
       for (let count = 0; count < 80; count++) assert.equal(await statusOf(mirrored, get()), 200);
@@ -210,3 +231,39 @@ for (const listener of LISTENER_ENGINES) {
     });
   });
 }
+
+test('a copy over HTTP/2 takes trailers where the client does: gRPC servers ask for it', async (context) => {
+  const seen: IncomingHttpHeaders[] = [];
+  const shadow = createHttp2Server((request, response) => {
+    seen.push(request.headers);
+    response.end();
+  }).listen(0, '127.0.0.1');
+  await once(shadow, 'listening');
+  const main = await FaultUpstream.start(ok);
+  const { port } = shadow.address() as AddressInfo;
+  const proxy = await Proxy.start(
+    {},
+    {
+      listeners: [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }],
+      routes: [{ name: 'all', upstream: 'main', mirror: { upstream: 'shadow', percent: 100 } }],
+      upstreams: {
+        main: { endpoints: [`127.0.0.1:${main.port}`], healthCheck: { type: 'none' } },
+        shadow: {
+          endpoints: [`127.0.0.1:${port}`],
+          protocol: 'h2c',
+          healthCheck: { type: 'none' },
+        },
+      },
+    },
+  );
+  const client = connectHttp2(`http://127.0.0.1:${proxy.port}`);
+  context.after(async () => {
+    client.destroy();
+    await proxy.stop();
+    await main.stop();
+    shadow.close();
+  });
+  client.request({ ':path': '/' }).resume();
+  await until(() => seen.length > 0, 'the copy has come');
+  assert.equal(seen[0]!.te, 'trailers');
+});
