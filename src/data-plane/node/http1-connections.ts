@@ -58,7 +58,11 @@ export class Http1Connections {
     this.server.on('upgrade', (req, socket: Socket, early: Buffer) => {
       this.upgrade(req, socket, early);
     });
-    this.server.on('connect', (_req, socket: Socket) => this.answerRaw(socket, 'bad-request'));
+    this.server.on('connect', (_req, socket: Socket) => {
+      // Before the last answer is over, ours would stand in the middle of it.
+      if (this.connections.get(socket)!.current === null) this.answerRaw(socket, 'bad-request');
+      else socket.destroy();
+    });
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       this.failed(error, socket);
     });

@@ -20,7 +20,9 @@ export interface Peer {
 }
 
 export function peerOf(socket: Socket): Peer {
-  const bytes = Uint8Array.from(addressBytes(socket.remoteAddress ?? '') ?? []);
+  // A link-local address comes with the interface it is on, and is an address all the same.
+  const remote = socket.remoteAddress?.replace(/%.*$/, '') ?? '';
+  const bytes = Uint8Array.from(addressBytes(remote) ?? []);
   const local = socket.localAddress;
   const host = local?.includes(':') === true ? `[${local}]` : local;
   return {

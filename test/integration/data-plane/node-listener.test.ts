@@ -128,6 +128,22 @@ test('requests that wait on a connection go with it', async (context) => {
   assert.equal(silent.requests.length, 1);
 });
 
+test('CONNECT before the last answer is over ends the connection, with nothing in its place', async () => {
+  const upstream = await FaultUpstream.start(() => undefined);
+  const silent = await Proxy.start(
+    { endpoints: [`127.0.0.1:${upstream.port}`] },
+    { listeners: [{ name: 'web', address: '127.0.0.1:0', engine: 'node' }] },
+  );
+  const request = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+  const connecting = 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n';
+  try {
+    assert.equal(await untilClosed(request + connecting, silent.port), '');
+  } finally {
+    await silent.stop();
+    await upstream.stop();
+  }
+});
+
 describe('limits', () => {
   test('a chunked body over the limit is 413 and the connection closed', async () => {
     const chunk = `8000\r\n${'x'.repeat(0x8000)}\r\n`;
