@@ -134,6 +134,8 @@ export class PipelineLanes implements Timed {
   /** @returns whether nothing is left to be done for the calls queued on a late lane. */
   private relieve(lane: WireConnection, nowMs: number): boolean {
     if (lane.isClosed || lane.calls.length < 2) return true;
+    // It has answered everything, and what it has got since then has not left: since when it is late is not known.
+    if (!lane.calls.first!.isSent) return true;
     const { host } = this;
     const { pace } = host;
     const ageMs = nowMs - lane.oldestSinceMs;

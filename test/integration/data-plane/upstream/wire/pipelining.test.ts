@@ -181,6 +181,35 @@ test(
   },
 );
 
+test('what a lane has not written yet is not taken for late', LIMIT, async (t) => {
+  const held: (() => void)[] = [];
+  const { engine } = await pair(
+    t,
+    serial(async (connection, request) => {
+      if (request.target === '/held') await new Promise<void>((resolve) => held.push(resolve));
+      echo(connection, request);
+    }),
+    { perWorker: 1 },
+  );
+  // So many that the held one does not end the queues.
+  for (let round = 0; round < 5; round++) await warmUp(engine);
+  // Ticks come when the test says so.
+  engine.wheel.stop();
+  const sent = [engine.send('/held').response, engine.send('/behind').response];
+  await until(() => held.length === 1);
+  await pause(30);
+  // Finds the lane late. It answers after all, and is a lane again.
+  sent.push(engine.send('/after').response);
+  held[0]!();
+  await Promise.all(sent.map((response) => response.over));
+  await pause(300);
+  const targets = ['/first', '/second'];
+  const responses = targets.map((target) => engine.send(target).response);
+  engine.wheel.advance();
+  await Promise.all(responses.map((response) => response.over));
+  assertEchoed(responses, targets);
+});
+
 test('a late response does not hold up those behind it', LIMIT, async (t) => {
   let release = (): void => {};
   const released = new Promise<void>((resolve) => {
