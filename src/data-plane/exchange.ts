@@ -115,6 +115,8 @@ export class Exchange
   private callerMs = 0;
   /** Timer wheel's time at which the whole exchange must be over; 0 = never. */
   private deadlineMs = 0;
+  /** That is when the client stops to wait, not when the operator does. */
+  private isCallersDeadline = false;
   /** The question to a remote store of rate limits. */
   private limitCall: LimitCall | null = null;
   /** The copy for the route's mirror, as long as it depends on this request. */
@@ -229,8 +231,8 @@ export class Exchange
     context.inFlight.add(this);
     const requestMs = route.config.timeouts.requestMs;
     const { callerMs } = this;
-    const limitMs =
-      callerMs > 0 && (requestMs === 0 || callerMs < requestMs) ? callerMs : requestMs;
+    this.isCallersDeadline = callerMs > 0 && (requestMs === 0 || callerMs < requestMs);
+    const limitMs = this.isCallersDeadline ? callerMs : requestMs;
     this.deadlineMs = 0;
     if (limitMs > 0) {
       this.deadlineMs = context.wheel.nowMs + limitMs;
@@ -466,9 +468,11 @@ export class Exchange
     if (!this.isActive) return;
     if (this.pendingUpstream >= 0) return this.fail('pending-timeout');
     this.dropCall();
-    if (this.isResponseBegun) return this.breakOff('response-timeout');
+    // A client could fail any upstream by its impatience, and open the circuit for all.
+    const { isCallersDeadline: isExcused } = this;
+    if (this.isResponseBegun) return this.breakOff('response-timeout', isExcused);
     if (this.current.slot !== NO_SLOT) this.current.recordOutcome(OUTCOME_TIMEOUT);
-    this.fail('response-timeout');
+    this.fail('response-timeout', NO_DETAILS, isExcused);
   }
 
   // ── going elsewhere ──
@@ -489,9 +493,13 @@ export class Exchange
 
   // ── endings ──
 
-  /** The proxy answers itself; nothing has been sent yet. */
-  fail(code: ExchangeErrorCode, details: AnswerDetails = NO_DETAILS): void {
-    if (this.current.count > 0 && EXCHANGE_ERRORS[code].source === 'upstream') {
+  /** The proxy answers itself; nothing has been sent yet. @param isExcused it is no fault of the upstream's. */
+  fail(
+    code: ExchangeErrorCode,
+    details: AnswerDetails = NO_DETAILS,
+    isExcused: boolean = false,
+  ): void {
+    if (!isExcused && this.current.count > 0 && EXCHANGE_ERRORS[code].source === 'upstream') {
       this.verdict.fail();
     }
     this.context.counters.addError(errorIndexOf(code));
@@ -501,8 +509,8 @@ export class Exchange
   }
 
   /** The response cannot be completed. */
-  private breakOff(code: UpstreamErrorCode): void {
-    this.verdict.fail();
+  private breakOff(code: UpstreamErrorCode, isExcused: boolean = false): void {
+    if (!isExcused) this.verdict.fail();
     this.context.counters.addError(errorIndexOf(code));
     this.downstream.destroy(code);
     this.settle();

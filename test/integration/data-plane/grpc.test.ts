@@ -271,6 +271,23 @@ describe('deadlines', () => {
     assert.deepEqual(resets, [constants.NGHTTP2_CANCEL]);
   });
 
+  test('callers that do not wait open no circuit', async () => {
+    const upstream = {
+      protocol: 'h2c',
+      endpoints: [`127.0.0.1:${(deaf.address() as AddressInfo).port}`],
+      circuitBreaker: { failureThreshold: 0.1, window: '60s', minimumRequests: 2, openTime: '60s' },
+    };
+    const own = await Proxy.start(upstream, { listeners: LISTENERS });
+    try {
+      // The circuit is looked at ten times a second.
+      for (let call = 0; call < 15; call++) {
+        assert.equal((await failureThrough(own, '50m')).code, status.DEADLINE_EXCEEDED);
+      }
+    } finally {
+      await own.stop();
+    }
+  });
+
   test('the route’s timeout ends it when that is shorter', async () => {
     assert.equal((await failureThrough(impatient, '1H')).code, status.DEADLINE_EXCEEDED);
   });
