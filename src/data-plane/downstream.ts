@@ -33,7 +33,7 @@ export interface Downstream {
   write(chunk: Uint8Array): boolean;
   /** The response is complete. @param trailers as in UpstreamHandler.onEnd; '' unless the client accepts them. */
   end(trailers: string): void;
-  /** The proxy's own answer, when nothing has been sent yet. */
+  /** The proxy's own answer; when a response has been begun to be sent, breaks that off. */
   answer(code: ExchangeErrorCode, details: AnswerDetails): void;
   /** Breaks the response off, for what `code` says: the client must not take what it has for the whole. */
   destroy(code: ExchangeErrorCode): void;

@@ -135,7 +135,12 @@ export class Exchange
     this.context = context;
     this.downstream = downstream;
     this.current = new Attempt(context);
-    this.body = new RequestBody(downstream, this.current, () => this.onBodyGathered());
+    this.body = new RequestBody(
+      downstream,
+      this.current,
+      () => this.onBodyGathered(),
+      () => this.refuse('internal'),
+    );
     this.pickRequest = this.current.pickRequest;
     this.retries = new Retries(context, this, this.current, this.body);
     this.hedging = new Hedging(context, this.current, this.retries);
@@ -279,7 +284,7 @@ export class Exchange
     this.settle();
   }
 
-  /** The request broke a limit while its body arrived: 413, 408. */
+  /** The request broke a limit while its body arrived, or one of ours: 413, 408, 500. */
   refuse(code: ExchangeErrorCode): void {
     if (!this.isActive) return;
     this.dropCall();

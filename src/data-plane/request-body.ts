@@ -25,12 +25,23 @@ export class RequestBody {
   /** Bytes to hold before the request is sent. */
   private gatherBytes = 0;
   private readonly onGathered: () => void;
+  private readonly onLost: () => void;
 
-  /** @param current where the body goes to. @param onGathered called once a request that `isGathering`, when it is so no longer. */
-  constructor(downstream: Downstream, current: Attempt, onGathered: () => void) {
+  /**
+   * @param current where the body goes to.
+   * @param onGathered called once a request that `isGathering`, when it is so no longer.
+   * @param onLost called when what came cannot be held: there is no room for temporary files.
+   */
+  constructor(
+    downstream: Downstream,
+    current: Attempt,
+    onGathered: () => void,
+    onLost: () => void,
+  ) {
     this.downstream = downstream;
     this.current = current;
     this.onGathered = onGathered;
+    this.onLost = onLost;
   }
 
   /** A request begins. @param length of its body: BODY_NONE, BODY_CHUNKED, BODY_UPGRADE or bytes. */
@@ -66,7 +77,7 @@ export class RequestBody {
     const wasGathering = this.isGathering;
     if (isLast) this.isReceived = true;
     if (this.call !== null && !this.isUpstreamFull && this.held.isEmpty) this.pass(chunk);
-    else this.held.append(chunk);
+    else if (!this.hold(chunk)) return;
     if (isLast) {
       // All of it is here: the connection must be read for what comes next.
       this.resumeClient();
@@ -123,6 +134,17 @@ export class RequestBody {
     this.replay.append(chunk);
     this.current.recordSent(chunk.length);
     if (chunk.length > 0 && !this.call!.write(chunk)) this.isUpstreamFull = true;
+  }
+
+  /** @returns false: the request is over for it. */
+  private hold(chunk: Uint8Array): boolean {
+    try {
+      this.held.append(chunk);
+      return true;
+    } catch {
+      this.onLost();
+      return false;
+    }
   }
 
   private passEnd(): void {

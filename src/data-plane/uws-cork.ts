@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { App, type HttpResponse, type TemplatedApp, us_listen_socket_close } from 'uWebSockets.js';
 
+/** As sockaddr_un has it on macOS, which has less than Linux. uWS does not look: what is longer ends the process. */
+const PATH_BYTES_MAX = 103;
 const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
 export class UwsCork {
@@ -20,6 +22,10 @@ export class UwsCork {
   async open(): Promise<void> {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-cork-'));
     const path = join(folder, 'socket');
+    if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
+      rmSync(folder, { recursive: true });
+      throw new Error(`${path} is too long for a socket`);
+    }
     return new Promise<void>((resolve, reject) => {
       this.app.any('/*', (response) => {
         response.onAborted(() => (this.response = null));

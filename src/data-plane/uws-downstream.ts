@@ -232,7 +232,11 @@ export class UwsDownstream implements Downstream, LateHead {
   }
 
   answer(code: ExchangeErrorCode, details: AnswerDetails): void {
+    // A request body may break a limit while the response, or the WebSocket, is on its way.
+    if (this.isHeadWritten || this.webSocket !== null) return this.destroy();
     if (this.isEnded || this.res === null) return;
+    // A head that waits for its body is not sent.
+    this.hasHead = false;
     this.errorCode = code;
     this.answerDetails = details;
     // While it reads one packet uWS forgets to close as soon as it comes to the next request, and hands that over. Of
@@ -335,9 +339,10 @@ export class UwsDownstream implements Downstream, LateHead {
    * an answer that is written in one call; on others the client closes, or the idle timeout.
    */
   private seal(): void {
-    if (!this.isCloseSaid || this.isRequestBodyOpen || this.isSealed) return;
+    // The rest of a request body may come behind the whole response.
+    if (!this.isCloseSaid || this.isRequestBodyOpen || this.isSealed || this.res === null) return;
     this.isSealed = true;
-    this.res!.pause();
+    this.res.pause();
   }
 
   private writeCorked(): void {
@@ -460,6 +465,8 @@ export class UwsDownstream implements Downstream, LateHead {
   }
 
   private aborted(): void {
+    // Closed by destroy().
+    if (this.res === null) return;
     this.detach();
     this.exchange.onClientAbort();
   }

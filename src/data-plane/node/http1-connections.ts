@@ -25,6 +25,8 @@ interface WaitingRequest {
 interface Connection {
   readonly peer: Peer;
   current: Http1Downstream | null;
+  /** The last response that was begun; Node may not have passed all of it on. */
+  answer: ServerResponse | null;
   waiting: WaitingRequest[];
   /** The last answer said that the connection closes: what else comes on it is not looked at. */
   isClosing: boolean;
@@ -77,6 +79,7 @@ export class Http1Connections {
     const connection: Connection = {
       peer,
       current: null,
+      answer: null,
       waiting: [],
       isClosing: false,
       isBroken: false,
@@ -109,7 +112,10 @@ export class Http1Connections {
   private upgrade(req: IncomingMessage, socket: Socket, early: Buffer): void {
     const connection = this.connections.get(socket)!;
     // A client must not ask for it before the last answer: the connection would not be where it thinks it is.
-    if (connection.isClosing || connection.current !== null) {
+    const { current, answer, isClosing } = connection;
+    // With Node an answer has the socket a little longer than it needs it, or waits for another one to let go of it.
+    const isOver = answer === null || (answer.writableFinished && answer.socket === null);
+    if (isClosing || current !== null || !isOver) {
       socket.destroy();
       return;
     }
@@ -131,6 +137,7 @@ export class Http1Connections {
       if (next !== undefined) this.begin(connection, next);
     });
     connection.current = downstream;
+    connection.answer = res;
     const { httpVersionMajor, httpVersionMinor } = req;
     // llhttp lets versions 0.9 and 2.0 through.
     const refusal =
