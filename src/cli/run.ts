@@ -39,6 +39,7 @@ async function serve(file: string): Promise<void> {
   };
   const { listeners, admin } = balancer.addresses;
   logger.info({ version: readVersion(), workers: config.workers, listeners, admin }, 'ready');
+  if (config.log.access.enabled) logger.warn('log.access: this version writes no log of requests');
   letYoungHeapGrow();
   const fault = await isTold;
   await leave(balancer, logger);

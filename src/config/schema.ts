@@ -62,7 +62,7 @@ const log = section({
   ),
   access: option(
     section({
-      enabled: option(flag(), false, 'Whether requests are logged.'),
+      enabled: option(flag(), false, 'Reserved: this version writes no log of requests, and warns of true at start.'),
       destination: option(filePath(), 'stdout', "stdout, stderr or a file's path."),
       format: option(
         choice('json', 'combined'),
@@ -72,7 +72,7 @@ const log = section({
       sample: option(between(0, 1), 1, 'Share of requests that is logged.'),
     }),
     {},
-    'The log of requests.',
+    'The log of requests. Not written by this version; the keys are checked only.',
   ),
 });
 

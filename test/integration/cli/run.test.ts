@@ -74,6 +74,18 @@ describe('millrace run', () => {
     }
   });
 
+  test('who asks for a log of requests is told that there is none', async () => {
+    const log = { access: { enabled: true } };
+    const millrace = await MillraceProcess.start(tree('127.0.0.1:9', { log }));
+    try {
+      const isTold = (): boolean =>
+        millrace.log.some(({ msg }) => String(msg).startsWith('log.access: '));
+      await until(isTold, 'the warning');
+    } finally {
+      await millrace.stop();
+    }
+  });
+
   test('SIGTERM: the port closes, what is in flight is answered, the admin API stays up until then, exit 0', async () => {
     const { server, address, waiting } = await holdingBackend();
     const millrace = await MillraceProcess.start(tree(address));
