@@ -233,7 +233,7 @@ export class UwsDownstream implements Downstream, LateHead {
 
   answer(code: ExchangeErrorCode, details: AnswerDetails): void {
     // A request body may break a limit while the response, or the WebSocket, is on its way.
-    if (this.isHeadWritten || this.webSocket !== null) return this.destroy();
+    if (this.isHeadWritten || this.webSocket !== null) return this.destroy(code);
     if (this.isEnded || this.res === null) return;
     // A head that waits for its body is not sent.
     this.hasHead = false;
@@ -251,9 +251,11 @@ export class UwsDownstream implements Downstream, LateHead {
     this.finish();
   }
 
-  destroy(): void {
+  destroy(code: ExchangeErrorCode): void {
     if (this.webSocket !== null) return this.endWebSocket();
     if (this.isEnded || this.res === null) return;
+    // A head without a length waits for the body: where that never came, the client has nothing yet.
+    if (!this.isHeadWritten) return this.answer(code, NO_DETAILS);
     const res = this.res;
     this.detach();
     res.close();

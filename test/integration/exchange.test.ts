@@ -56,6 +56,10 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
       // A string would join the head in one write, and Node would then write all of it as UTF-8.
       response.end(Buffer.from('x'));
       return;
+    case '/breaks':
+      response.flushHeaders();
+      setImmediate(() => request.socket.end());
+      return;
     case '/hang':
       events.push('hang');
       response.on('close', () => events.push('gone'));
@@ -226,6 +230,18 @@ describe('responses', () => {
   test('3 MB arrive whole', async () => {
     const { body } = await onAll(GET('/big'));
     assert.equal(body, Buffer.alloc(3_000_000, 'abcdefg').toString());
+  });
+
+  test('that break before their body begins are 502 where nothing of them has been sent', async () => {
+    for (const [name, proxy] of proxies) {
+      const text = await proxy.exchange(GET('/breaks'));
+      // The others have sent the head already, without its end.
+      if (!name.startsWith('uws')) continue;
+      const { status, headers } = parseAnswer(text);
+      const said = headers.find(([header]) => header === 'x-millrace-error');
+      assert.deepEqual([name, status, said?.[1]], [name, 502, 'reset']);
+      assert.equal(parseAnswer(await proxy.exchange(GET('/length'))).body, 'hello');
+    }
   });
 });
 
