@@ -62,7 +62,11 @@ const log = section({
   ),
   access: option(
     section({
-      enabled: option(flag(), false, 'Reserved: this version writes no log of requests, and warns of true at start.'),
+      enabled: option(
+        flag(),
+        false,
+        'Reserved: this version writes no log of requests, and warns of true at start.',
+      ),
       destination: option(filePath(), 'stdout', "stdout, stderr or a file's path."),
       format: option(
         choice('json', 'combined'),
