@@ -96,7 +96,10 @@ export class NodeListener implements Listener {
 
   /** A connection was accepted; nothing of it has been read. */
   private arrive(socket: Socket): void {
-    if (!this.gate.enter()) {
+    // A client that has reset its connection already has no address, but its request could still be read: with the
+    // rights of a unix socket, where nobody has one.
+    const isNobody = this.config.address.kind === 'tcp' && socket.remoteAddress === undefined;
+    if (isNobody || !this.gate.enter()) {
       socket.destroy();
       return;
     }
@@ -116,7 +119,7 @@ export class NodeListener implements Listener {
   private readProxied(socket: Socket, proxy: Peer): void {
     const { trustedProxies, limits } = this.config;
     // On a unix socket the file's permissions say who may connect.
-    const isKnown = trustedProxies.length === 0 || proxy.client === '';
+    const isKnown = trustedProxies.length === 0 || this.config.address.kind === 'unix';
     if (!isKnown && !isInBlocks(proxy.bytes, trustedProxies)) {
       socket.destroy();
       return;

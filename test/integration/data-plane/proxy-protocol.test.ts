@@ -87,6 +87,25 @@ test('only who is trusted may send one', async (context) => {
   assert.match((await refused) ?? '', /^(?:|ECONNRESET)$/);
 });
 
+test('who has left before it is looked at is nobody to trust', async (context) => {
+  let requests = 0;
+  const count = (): void => void requests++;
+  backend.on('request', count);
+  context.after(() => void backend.off('request', count));
+  const proxy = await start(context, { trustedProxies: ['192.0.2.0/24'] });
+  for (let round = 0; round < 200; round++) {
+    const socket = connect(proxy.port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    await once(socket, 'connect');
+    socket.write(V1 + GET);
+    socket.resetAndDestroy();
+    await once(socket, 'close');
+  }
+  // What was accepted before this has been looked at.
+  const answer = await proxy.exchange(V1 + GET).catch(() => '');
+  assert.deepEqual([requests, answer], [0, '']);
+});
+
 test('in front of TLS', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-'));
   context.after(() => rmSync(folder, { recursive: true }));
