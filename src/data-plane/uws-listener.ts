@@ -162,6 +162,13 @@ export class UwsListener implements Listener {
 
   /** @param upgrade where uWS keeps its WebSockets; null: the request has no key of the right length. */
   private accept(res: HttpResponse, req: HttpRequest, upgrade: us_socket_context_t | null): void {
+    const origin = this.soleOrigin.origin ?? this.originOf(res);
+    if (origin.bytes.length === 0) {
+      // Reset between its accept and now. Without an address it would pass by every limit that counts addresses.
+      res.onAborted(() => undefined);
+      res.close();
+      return;
+    }
     const downstream = this.pool.pop() ?? new UwsDownstream(this.context);
     downstream.attach(res);
     const refusal = this.reader.read(req, this.config.limits.headerCount);
@@ -174,7 +181,6 @@ export class UwsListener implements Listener {
       downstream.answerUnread('body-limit', this.reader.method);
       return;
     }
-    const origin = this.soleOrigin.origin ?? this.originOf(res);
     this.reader.clientAddress = this.forwarding.clientOf(this.reader.forwardedFor, origin);
     const forwarding = this.forwarding.block(this.reader, origin, this.reader.host);
     const { limits } = this.config;
