@@ -114,8 +114,9 @@ describe('admin API', () => {
   test('shows the shared words by name', async () => {
     const report = await state();
     assert.match(report.version, /^\d+\.\d+\.\d+$/);
-    const listeners = balancer.addresses.listeners.map((listener) => ({
-      ...listener,
+    const listeners = balancer.addresses.listeners.map(({ name, address }) => ({
+      name,
+      address,
       connections: { open: 0, accepted: 0, refused: 0 },
     }));
     assert.deepEqual(report.listeners, listeners);
