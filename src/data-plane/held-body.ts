@@ -62,13 +62,16 @@ export class HeldBody {
     this.fileWritten += written;
   }
 
-  /** The next piece, in order; null when nothing is held. Valid until the next call for any request of the worker. */
-  take(): Uint8Array | null {
+  /** The next piece, which is the caller's from now on; null: none is in memory, and readFile() may have one. */
+  take(): Buffer | null {
     const chunk = this.chunks.shift();
-    if (chunk !== undefined) {
-      this.memoryBytes -= chunk.length;
-      return chunk;
-    }
+    if (chunk === undefined) return null;
+    this.memoryBytes -= chunk.length;
+    return chunk;
+  }
+
+  /** The next piece after take() gave null, valid until the next call for any request of the worker; null: none is held. */
+  readFile(): Uint8Array | null {
     if (this.fileRead === this.fileWritten) return null;
     readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
     const wanted = Math.min(READ_BYTES, this.fileWritten - this.fileRead);

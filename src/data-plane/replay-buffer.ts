@@ -29,15 +29,23 @@ export class ReplayBuffer {
     if (this.chunks.length > 0) this.chunks = [];
   }
 
+  /** Keeps a copy. */
   append(chunk: Uint8Array): void {
-    if (this.isLost || this.isClosed || chunk.length === 0) return;
-    this.byteCount += chunk.length;
-    if (this.byteCount > REPLAY_BYTES_MAX) {
-      this.isLost = true;
-      this.chunks = [];
-      return;
-    }
-    this.chunks.push(Buffer.from(chunk));
+    if (this.hasRoomFor(chunk.length)) this.chunks.push(Buffer.from(chunk));
+  }
+
+  /** Keeps the piece itself, which nobody may change. */
+  keep(piece: Buffer): void {
+    if (this.hasRoomFor(piece.length)) this.chunks.push(piece);
+  }
+
+  private hasRoomFor(byteCount: number): boolean {
+    if (this.isLost || this.isClosed || byteCount === 0) return false;
+    this.byteCount += byteCount;
+    if (this.byteCount <= REPLAY_BYTES_MAX) return true;
+    this.isLost = true;
+    this.chunks = [];
+    return false;
   }
 
   /** Sends what is kept; the caller goes on with what comes next. @returns bytes. */

@@ -106,9 +106,15 @@ export class RequestBody {
   pump(): void {
     this.isUpstreamFull = false;
     while (this.call !== null && !this.isUpstreamFull) {
-      const chunk = this.held.take();
-      if (chunk === null) break;
-      this.pass(chunk);
+      const piece = this.held.take();
+      if (piece !== null) {
+        this.replay.keep(piece);
+        this.send(piece);
+        continue;
+      }
+      const stored = this.held.readFile();
+      if (stored === null) break;
+      this.pass(stored);
     }
     this.passEnd();
     if (this.held.isEmpty && !this.isUpstreamFull) this.resumeClient();
@@ -130,8 +136,13 @@ export class RequestBody {
     this.held.discard();
   }
 
+  /** @param chunk valid only during the call. */
   private pass(chunk: Uint8Array): void {
     this.replay.append(chunk);
+    this.send(chunk);
+  }
+
+  private send(chunk: Uint8Array): void {
     this.current.recordSent(chunk.length);
     if (chunk.length > 0 && !this.call!.write(chunk)) this.isUpstreamFull = true;
   }

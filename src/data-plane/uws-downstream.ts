@@ -12,10 +12,11 @@ import {
   type Downstream,
 } from './downstream.ts';
 import { Exchange } from './exchange.ts';
-import type { LateHead } from './late-heads.ts';
 import { answerText, reasonOf, statusOf, UPGRADE_DETAILS } from './own-answer.ts';
 import type { RequestReader } from './request-reader.ts';
+import { slabCopy } from './slab-copy.ts';
 import { BODY_CHUNKED, BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
+import { type Flushable, turnEnd } from './upstream/turn-end.ts';
 import type { UwsCork } from './uws-cork.ts';
 import { type UwsSocketData, UwsWebSocket } from './uws-websocket.ts';
 import { valuesOf, withoutHandshake } from './websocket/handshake.ts';
@@ -35,12 +36,13 @@ interface UwsUpgrade {
   readonly key: string;
   readonly context: us_socket_context_t;
   readonly cork: UwsCork;
-  readonly backlogBytesMax: number;
 }
 
 /** One request's client side on uWebSockets.js, with its exchange. Pooled. */
-export class UwsDownstream implements Downstream, LateHead {
+export class UwsDownstream implements Downstream, Flushable {
   private readonly context: WorkerContext;
+  private readonly limits: ListenerConfig['limits'];
+  private readonly pool: UwsDownstream[];
   private readonly exchange: Exchange;
   private res: HttpResponse | null = null;
   private status = 0;
@@ -61,6 +63,10 @@ export class UwsDownstream implements Downstream, LateHead {
   /** The chunk being written inside cork, and what uWS said of it. */
   private chunk: Uint8Array = EMPTY;
   private isAccepted = true;
+  /** A whole answer waits for the end of the turn. */
+  private isHeld = false;
+  /** The exchange has said its end. */
+  private isOver = false;
   /** What tryEnd could not take, and the response offset at which it starts. */
   private rest: Uint8Array | null = null;
   private restOffset = 0;
@@ -74,7 +80,8 @@ export class UwsDownstream implements Downstream, LateHead {
   private requestBytes = 0;
   /** Watches a request body that did not come with its head. */
   private arrival: BodyArrival | null = null;
-  private pool: UwsDownstream[] | null = null;
+  /** It may serve another request after this one. */
+  private isReusable = false;
   /** Of a request that opens a WebSocket. */
   private upgrade: UwsUpgrade | null = null;
   /** The endpoint has agreed: `res` is gone, messages flow. */
@@ -84,13 +91,19 @@ export class UwsDownstream implements Downstream, LateHead {
   // Bound once, used for every request.
   private readonly onAborted = (): void => this.aborted();
   private readonly onWritable = (offset: number): boolean => this.writable(offset);
+  private readonly onData = (data: ArrayBuffer, isLast: boolean): void =>
+    this.receive(data, isLast);
+  private readonly onLate = (): void => this.exchange.refuse('request-timeout');
   private readonly corkWrite = (): void => this.writeCorked();
   private readonly corkEnd = (): void => this.endCorked();
   private readonly answerLate = (): void => this.answerNow();
   private readonly corkAnswer = (): void => this.answerCorked();
 
-  constructor(context: WorkerContext) {
+  /** @param limits of its listener. @param pool where it goes when it is free. */
+  constructor(context: WorkerContext, limits: ListenerConfig['limits'], pool: UwsDownstream[]) {
     this.context = context;
+    this.limits = limits;
+    this.pool = pool;
     this.exchange = new Exchange(context, this);
   }
 
@@ -99,6 +112,8 @@ export class UwsDownstream implements Downstream, LateHead {
     this.hasHead = false;
     this.isHeadWritten = false;
     this.isEnded = false;
+    this.isHeld = false;
+    this.isOver = false;
     this.rest = null;
     this.requestBytes = 0;
     this.arrival = null;
@@ -106,29 +121,22 @@ export class UwsDownstream implements Downstream, LateHead {
     this.isClosing = false;
     this.isCloseSaid = false;
     this.isSealed = false;
-    this.pool = null;
+    this.isReusable = false;
     this.upgrade = null;
     this.isMarkDue = false;
     res.onAborted(this.onAborted);
     this.context.beginRequest();
   }
 
-  start(
-    reader: RequestReader,
-    forwarding: string,
-    limits: ListenerConfig['limits'],
-    pool: UwsDownstream[],
-  ): void {
+  start(reader: RequestReader, forwarding: string): void {
     this.isHeadRequest = reader.method === 'HEAD';
     // uWS reads chunks leniently (it skips two bytes for any line end, takes an empty size for zero) and does not
     // show them: what comes after such a body may be part of it.
     this.isClosing = reader.isLastAsked || reader.bodyLength === BODY_CHUNKED;
-    // A request with a body keeps this object: uWS goes on delivering the body after an early answer.
-    if (reader.bodyLength === BODY_NONE || reader.bodyLength === 0) {
-      this.pool = pool;
-    } else {
+    this.isReusable = true;
+    if (reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0) {
       this.isRequestBodyOpen = true;
-      this.receiveBody(limits);
+      this.res!.onData(this.onData);
     }
     this.exchange.start(reader, forwarding);
   }
@@ -138,13 +146,12 @@ export class UwsDownstream implements Downstream, LateHead {
     forwarding: string,
     context: us_socket_context_t,
     cork: UwsCork,
-    backlogBytesMax: number,
   ): void {
     this.isHeadRequest = false;
     // Compression would be between uWS and the client, and between us and the endpoint: neither is offered.
     reader.removeHeader('sec-websocket-extensions');
     const key = valuesOf(reader.block, 'sec-websocket-key')[0]!;
-    this.upgrade = { key, context, cork, backlogBytesMax };
+    this.upgrade = { key, context, cork };
     this.exchange.start(reader, forwarding);
   }
 
@@ -156,27 +163,24 @@ export class UwsDownstream implements Downstream, LateHead {
     this.answer(code, code === 'upgrade-required' ? UPGRADE_DETAILS : NO_DETAILS);
   }
 
-  private receiveBody(limits: ListenerConfig['limits']): void {
-    const bodyMax = limits.bodyBytes;
-    const onLate = (): void => this.exchange.refuse('request-timeout');
-    this.res!.onData((data, isLast) => {
-      this.requestBytes += data.byteLength;
-      if (isLast) {
-        this.isRequestBodyOpen = false;
-        this.seal();
-      }
-      if (bodyMax > 0 && this.requestBytes > bodyMax) {
-        this.exchange.refuse('body-limit');
-        return;
-      }
-      // uWS calls at once with what came with the head, were it nothing.
-      if (isLast || this.res === null) this.arrival?.stop();
-      else {
-        this.arrival ??= new BodyArrival(this.context.wheel, limits, onLate);
-        this.arrival.received(data.byteLength);
-      }
-      this.exchange.onRequestBody(new Uint8Array(data), isLast);
-    });
+  private receive(data: ArrayBuffer, isLast: boolean): void {
+    const { limits } = this;
+    this.requestBytes += data.byteLength;
+    if (isLast) {
+      this.isRequestBodyOpen = false;
+      this.seal();
+    }
+    if (limits.bodyBytes > 0 && this.requestBytes > limits.bodyBytes) {
+      this.exchange.refuse('body-limit');
+      return;
+    }
+    // uWS calls at once with what came with the head, were it nothing.
+    if (isLast || this.res === null) this.arrival?.stop();
+    else {
+      this.arrival ??= new BodyArrival(this.context.wheel, limits, this.onLate);
+      this.arrival.received(data.byteLength);
+    }
+    this.exchange.onRequestBody(new Uint8Array(data), isLast);
   }
 
   // ── Downstream ──
@@ -203,7 +207,7 @@ export class UwsDownstream implements Downstream, LateHead {
     // The head goes out with the first body bytes, in one write; should they not come in this turn, it goes alone.
     // Without a length uWS can only send it with the first chunk: a stream of events is given one that says nothing.
     this.isEventStream = bodyLength === BODY_UNSIZED && isEventStream(this.headerBlock);
-    if (bodyLength > 0 || this.isEventStream) this.context.heads.add(this);
+    if (bodyLength > 0 || this.isEventStream) turnEnd.add(this);
   }
 
   write(chunk: Uint8Array): boolean {
@@ -213,6 +217,7 @@ export class UwsDownstream implements Downstream, LateHead {
       this.rest = Buffer.concat([this.rest, chunk]);
       return false;
     }
+    if (!this.isHeadWritten && chunk.length === this.bodyLength && this.hold(chunk)) return true;
     this.chunk = this.isMarkDue ? this.withoutMark(chunk) : chunk;
     if (this.chunk.length === 0 && chunk.length > 0) return true;
     this.res.cork(this.corkWrite);
@@ -224,19 +229,34 @@ export class UwsDownstream implements Downstream, LateHead {
   end(): void {
     if (this.webSocket !== null) return this.endWebSocket();
     if (this.res === null) return;
+    this.isOver = true;
+    if (this.isHeld) return;
     if (this.isEnded) return this.finish();
     // The last bytes are still waiting: uWS ends the response when they are through.
     if (this.rest !== null) return;
+    // Nothing but a head.
+    if (!this.isHeadWritten && this.hold(EMPTY)) return;
     this.res.cork(this.corkEnd);
     this.finish();
+  }
+
+  /** Keeps a copy of a whole answer until the end of the turn. @returns false: it is too large. */
+  private hold(body: Uint8Array): boolean {
+    if (body.length > WHOLE_BYTES_MAX) return false;
+    if (this.headBytes !== null) this.headBytes = slabCopy(this.headBytes);
+    this.chunk = slabCopy(body);
+    this.isHeld = true;
+    turnEnd.add(this);
+    return true;
   }
 
   answer(code: ExchangeErrorCode, details: AnswerDetails): void {
     // A request body may break a limit while the response, or the WebSocket, is on its way.
     if (this.isHeadWritten || this.webSocket !== null) return this.destroy(code);
     if (this.isEnded || this.res === null) return;
-    // A head that waits for its body is not sent.
+    // A head that waits for its body is not sent, nor what waits with it.
     this.hasHead = false;
+    this.isHeld = false;
     this.errorCode = code;
     this.answerDetails = details;
     // While it reads one packet uWS forgets to close as soon as it comes to the next request, and hands that over. Of
@@ -253,7 +273,11 @@ export class UwsDownstream implements Downstream, LateHead {
 
   destroy(code: ExchangeErrorCode): void {
     if (this.webSocket !== null) return this.endWebSocket();
-    if (this.isEnded || this.res === null) return;
+    if (this.res === null) return;
+    // The client has all of it, or will have at the end of the turn.
+    this.isOver = true;
+    if (this.isHeld) return;
+    if (this.isEnded) return this.finish();
     // A head without a length waits for the body: where that never came, the client has nothing yet.
     if (!this.isHeadWritten) return this.answer(code, NO_DETAILS);
     const res = this.res;
@@ -277,7 +301,9 @@ export class UwsDownstream implements Downstream, LateHead {
 
   private openWebSocket(upgrade: UwsUpgrade, headerBlock: string): void {
     const res = this.res!;
-    const owner = new UwsWebSocket(this.exchange, upgrade.backlogBytesMax, () => this.lost());
+    const owner = new UwsWebSocket(this.exchange, this.limits.webSocketBacklogBytes, () =>
+      this.lost(),
+    );
     const [protocol = ''] = valuesOf(headerBlock, 'sec-websocket-protocol');
     this.webSocket = owner;
     this.res = null;
@@ -431,15 +457,23 @@ export class UwsDownstream implements Downstream, LateHead {
 
   // ── events ──
 
-  /** Called at the end of the loop's turn: the body has not begun. */
-  flushHead(): void {
-    if (this.isEnded || this.isHeadWritten || this.res === null || !this.hasHead) return;
+  /** Called at the end of the turn: the whole answer is here, or its body has not begun. */
+  flush(): void {
+    const { res } = this;
+    if (res === null || this.isEnded || this.isHeadWritten || !this.hasHead) return;
+    if (this.isHeld) {
+      this.isHeld = false;
+      res.cork(this.chunk.length > 0 ? this.corkWrite : this.corkEnd);
+      this.chunk = EMPTY;
+      if (this.isOver) this.finish();
+      return;
+    }
     this.chunk = EMPTY;
     if (this.isEventStream) {
       this.chunk = EVENT_COMMENT;
       this.isMarkDue = true;
     }
-    this.res.cork(this.corkWrite);
+    res.cork(this.corkWrite);
     this.chunk = EMPTY;
   }
 
@@ -486,8 +520,10 @@ export class UwsDownstream implements Downstream, LateHead {
   /** The response is with uWS. The object is free once its exchange has settled, which follows in this turn. */
   private finish(): void {
     this.detach();
-    if (this.pool !== null && this.pool.length < POOL_MAX) this.pool.push(this);
-    this.pool = null;
+    // uWS goes on delivering the rest of a body after an early answer.
+    const isFree = this.isReusable && !this.isRequestBodyOpen;
+    this.isReusable = false;
+    if (isFree && this.pool.length < POOL_MAX) this.pool.push(this);
   }
 }
 

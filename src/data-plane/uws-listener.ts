@@ -169,26 +169,24 @@ export class UwsListener implements Listener {
       res.close();
       return;
     }
-    const downstream = this.pool.pop() ?? new UwsDownstream(this.context);
+    const { limits } = this.config;
+    const downstream = this.pool.pop() ?? new UwsDownstream(this.context, limits, this.pool);
     downstream.attach(res);
-    const refusal = this.reader.read(req, this.config.limits.headerCount);
+    const refusal = this.reader.read(req, limits.headerCount);
     if (refusal !== '') {
       downstream.answerUnread(refusal, this.reader.method);
       return;
     }
-    const bodyMax = this.config.limits.bodyBytes;
-    if (bodyMax > 0 && this.reader.bodyLength > bodyMax) {
+    if (limits.bodyBytes > 0 && this.reader.bodyLength > limits.bodyBytes) {
       downstream.answerUnread('body-limit', this.reader.method);
       return;
     }
     this.reader.clientAddress = this.forwarding.clientOf(this.reader.forwardedFor, origin);
     const forwarding = this.forwarding.block(this.reader, origin, this.reader.host);
-    const { limits } = this.config;
     if (this.reader.bodyLength === BODY_UPGRADE) {
-      const backlogBytesMax = limits.webSocketBacklogBytes;
-      downstream.startUpgrade(this.reader, forwarding, upgrade!, this.cork, backlogBytesMax);
+      downstream.startUpgrade(this.reader, forwarding, upgrade!, this.cork);
     } else {
-      downstream.start(this.reader, forwarding, limits, this.pool);
+      downstream.start(this.reader, forwarding);
     }
   }
 }

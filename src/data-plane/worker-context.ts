@@ -26,7 +26,6 @@ import { InFlight } from './in-flight.ts';
 import { Affinity } from './affinity.ts';
 import { ConnectionGate } from './connection-gate.ts';
 import { DelayLine } from './delay-line.ts';
-import { LateHeads } from './late-heads.ts';
 import { PickExplainer } from './pick-explainer.ts';
 import { Mirroring } from './mirroring.ts';
 import type { RequestReader } from './request-reader.ts';
@@ -51,7 +50,6 @@ export class WorkerContext {
   readonly clock: Clock = systemClock;
   readonly random: Random;
   readonly wheel: TimerWheel;
-  readonly heads: LateHeads = new LateHeads();
   readonly inFlight: InFlight = new InFlight();
   /** Requests that a rate limit holds back. */
   readonly delays: DelayLine = new DelayLine(systemClock);

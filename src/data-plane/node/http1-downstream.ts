@@ -5,9 +5,9 @@ import { type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
 import { BodyArrival } from '../body-arrival.ts';
 import { type AnswerDetails, BODY_ABSENT, type Downstream, NO_DETAILS } from '../downstream.ts';
 import { Exchange } from '../exchange.ts';
-import type { LateHead } from '../late-heads.ts';
 import { answerHeaders, answerText, reasonOf, statusOf, UPGRADE_DETAILS } from '../own-answer.ts';
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
+import { type Flushable, turnEnd } from '../upstream/turn-end.ts';
 import { blockPairs, trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import { Http1Tunnel } from './http1-tunnel.ts';
@@ -15,7 +15,7 @@ import type { Intake, Peer } from './intake.ts';
 
 const EMPTY = new Uint8Array(0);
 
-export class Http1Downstream implements Downstream, LateHead {
+export class Http1Downstream implements Downstream, Flushable {
   private readonly context: WorkerContext;
   private readonly exchange: Exchange;
   private readonly req: IncomingMessage;
@@ -127,7 +127,7 @@ export class Http1Downstream implements Downstream, LateHead {
     this.headers = blockPairs(headerBlock ?? head.headerBlock);
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers.push('Content-Length', String(length));
-    this.context.heads.add(this);
+    turnEnd.add(this);
   }
 
   write(chunk: Uint8Array): boolean {
@@ -191,7 +191,7 @@ export class Http1Downstream implements Downstream, LateHead {
   }
 
   /** Called at the end of the loop's turn: the body has not begun. */
-  flushHead(): void {
+  flush(): void {
     if (this.isEnded || this.isHeadWritten || !this.writeHead()) return;
     this.res.flushHeaders();
   }

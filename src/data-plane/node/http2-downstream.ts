@@ -12,9 +12,9 @@ import {
 } from '../downstream.ts';
 import { Exchange } from '../exchange.ts';
 import { grpcFields, isGrpcType } from '../grpc.ts';
-import type { LateHead } from '../late-heads.ts';
 import { answerHeaders, answerText, statusOf } from '../own-answer.ts';
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
+import { type Flushable, turnEnd } from '../upstream/turn-end.ts';
 import { valueIn } from '../upstream/header-block.ts';
 import { trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
@@ -36,7 +36,7 @@ const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
 /** How long a client may go on sending after it was answered. */
 const LINGER_MS = 1_000;
 
-export class Http2Downstream implements Downstream, LateHead {
+export class Http2Downstream implements Downstream, Flushable {
   private readonly context: WorkerContext;
   private readonly exchange: Exchange;
   private readonly stream: ServerHttp2Stream;
@@ -130,7 +130,7 @@ export class Http2Downstream implements Downstream, LateHead {
     this.headers = responseHeaders(head.status, headerBlock ?? head.headerBlock);
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers['content-length'] = String(length);
-    this.context.heads.add(this);
+    turnEnd.add(this);
   }
 
   write(chunk: Uint8Array): boolean {
@@ -200,7 +200,7 @@ export class Http2Downstream implements Downstream, LateHead {
   }
 
   /** Called at the end of the loop's turn: the body has not begun. */
-  flushHead(): void {
+  flush(): void {
     if (!this.isEnded) this.writeHead();
   }
 

@@ -3,14 +3,14 @@
 // pool. On a worker thread.
 //
 //   connecting ► idle ◄─► busy (calls outstanding, oldest first) ► closed
-import { releasePiece } from './piece-pool.ts';
 import type { Socket } from 'node:net';
 import type { Timed, TimerWheel, UpstreamErrorCode } from '../engine.ts';
-import { flushQueue, type Flushable } from './flush-queue.ts';
-import { HeadWriter } from './head-writer.ts';
+import { type Flushable, turnEnd } from '../turn-end.ts';
+import { releasePiece } from './piece-pool.ts';
 import type { PipelinePace } from './pipeline-pace.ts';
 import { ResponseParser } from './response-parser.ts';
 import { readBuffer, type SocketOpener } from './socket-opener.ts';
+import { SocketWriter } from './socket-writer.ts';
 import { type CallCarrier, CallQueue, framePiece, type WireCall } from './wire-call.ts';
 
 /** What the connections of an endpoint have in common, and what they report to. */
@@ -36,6 +36,9 @@ export interface ConnectionHost {
 
 /** A response of which more than this is to come is waited for by nobody else. */
 const LONG_BODY_BYTES = 65_536;
+
+/** A body of more than this does not wait for the end of the turn. */
+const GATHERED_BYTES_MAX = 16_384;
 
 const LAST_CHUNK = '0\r\n';
 const readBytes = readBuffer.buffer;
@@ -67,9 +70,10 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   /** null: it could not even be created. */
   private readonly socket: Socket | null;
   /** null before the connection is made. */
-  private headWriter: HeadWriter | null;
-  /** Heads of requests, to be written with the first piece of body or at the end of the turn. */
+  private writer: SocketWriter | null;
+  /** To be written at the end of the turn: heads of requests, and behind them a small body. */
   private outgoing: string;
+  private outgoingBody: Buffer | null;
   private isFlushQueued: boolean;
   /** The consumer of the current response has asked to wait. */
   private isPaused: boolean;
@@ -94,8 +98,9 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     this.oldestSinceMs = 0;
     this.host = host;
     this.parser = new ResponseParser();
-    this.headWriter = null;
+    this.writer = null;
     this.outgoing = '';
+    this.outgoingBody = null;
     this.isFlushQueued = false;
     this.isPaused = false;
     this.isRetiring = false;
@@ -109,7 +114,6 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
       const socket = opener.open((byteCount) => this.onRead(byteCount));
       socket.on(opener.readyEvent, () => this.onReady());
       socket.on('end', () => this.onUpstreamEnd());
-      socket.on('drain', () => this.onSocketDrain());
       socket.on('error', (error) =>
         this.tearDown(this.isConnected ? 'reset' : codeOfConnectError(error)),
       );
@@ -125,19 +129,19 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   private onReady(): void {
     if (this.isClosed) return;
     this.isConnected = true;
-    this.headWriter = new HeadWriter(this.socket!);
+    this.writer = new SocketWriter(this.socket!, () => this.onRoom());
     this.host.onConnected(this);
   }
 
   // ── requests ──
 
-  /** Takes a call that will be alone on the connection, and writes it at once. */
+  /** Takes a call that will be alone on the connection. */
   send(call: WireCall): void {
     call.carrier = this;
     this.calls.push(call);
-    if (call.hasBody) return this.sendWithBody(call);
-    this.headWriter!.write(call.headText);
-    this.noteSent(call);
+    this.outgoing = call.headText;
+    if (call.hasBody) this.sendBody(call);
+    else this.queueFlush();
   }
 
   /** Takes a repeatable call, behind others or not. What one turn of the loop brings leaves in one write. */
@@ -151,7 +155,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   /** Calls of this turn stand here that have not been written: another one goes along for nothing. */
   get isGathering(): boolean {
     const { last } = this.calls;
-    return last !== null && !last.isSent && last.isRepeatable;
+    return last !== null && !last.isSent && last.isQueueable;
   }
 
   /** Whether nothing may be queued behind what is outstanding here. */
@@ -183,21 +187,20 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     return taken;
   }
 
-  private sendWithBody(call: WireCall): void {
+  private sendBody(call: WireCall): void {
     // While the body is on its way, how long it takes is up to the client: no timeout of ours runs.
     this.host.wheel.disarm(this);
-    this.outgoing = call.headText;
     const pieces = call.earlyPieces;
     if (pieces === null) {
-      // The first piece usually comes in this turn and then leaves in one write with the head.
+      // The first piece usually comes in this turn, too.
+      this.queueFlush();
       if (call.isBodyEnded) this.endBody(call);
-      else this.queueFlush();
       return;
     }
     call.earlyPieces = null;
     this.flush();
     let isRoom = true;
-    for (const piece of pieces) isRoom = this.writePiece(piece);
+    for (const piece of pieces) isRoom = this.writer!.writePiece(piece);
     if (call.isBodyEnded) this.endBody(call);
     else if (isRoom) call.handler?.onDrain();
     else this.host.wheel.arm(this, this.host.idleTimeoutMs);
@@ -206,15 +209,18 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   private queueFlush(): void {
     if (this.isFlushQueued) return;
     this.isFlushQueued = true;
-    flushQueue.add(this);
+    turnEnd.add(this);
   }
 
   flush(): void {
     this.isFlushQueued = false;
-    if (this.outgoing === '' || this.isClosed) return;
-    const text = this.outgoing;
+    const { outgoing, outgoingBody } = this;
+    if ((outgoing === '' && outgoingBody === null) || this.isClosed) return;
     this.outgoing = '';
-    this.headWriter!.write(text);
+    this.outgoingBody = null;
+    if (outgoingBody !== null) this.writer!.writePiece(outgoingBody);
+    // What was added after the body: its end.
+    if (outgoing !== '') this.writer!.write(outgoing);
     this.noteAllSent();
   }
 
@@ -237,25 +243,27 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
   }
 
   writeBody(call: WireCall, chunk: Uint8Array): boolean {
-    const prefix = this.outgoing;
+    // A second piece does not wait for the first.
+    if (this.outgoingBody !== null) this.flush();
+    const piece = framePiece(this.outgoing, chunk, call.isBodyChunked);
     this.outgoing = '';
-    const isRoom = this.writePiece(framePiece(prefix, chunk, call.isBodyChunked));
+    if (this.isFlushQueued && !call.isSent && piece.length <= GATHERED_BYTES_MAX) {
+      this.outgoingBody = piece;
+      return true;
+    }
+    const isRoom = this.writer!.writePiece(piece);
     if (!call.isSent) this.noteSent(call);
     if (!isRoom) this.host.wheel.arm(this, this.host.idleTimeoutMs);
     return isRoom;
   }
 
-  private writePiece(piece: Buffer): boolean {
-    return this.socket!.write(piece, () => releasePiece(piece));
-  }
-
   endBody(call: WireCall): void {
     if (call.isBodyChunked) this.outgoing += LAST_CHUNK + call.trailerText + '\r\n';
-    this.flush();
+    if (!this.isFlushQueued) this.flush();
     if (!call.hasHead) this.host.wheel.arm(this, this.host.responseTimeoutMs);
   }
 
-  private onSocketDrain(): void {
+  private onRoom(): void {
     const call = this.calls.first;
     if (this.isClosed || call === null || call.isBodyEnded) return;
     if (!call.hasHead) this.host.wheel.disarm(this);
@@ -333,7 +341,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     }
     if (head.keepAliveMs >= 0) this.keepAliveMs = head.keepAliveMs;
     // An answer before the whole request was taken: what the endpoint does with the rest is unknown.
-    const isUploadDone = !call.hasBody || (call.isBodyEnded && this.socket!.writableLength === 0);
+    const isUploadDone = !call.hasBody || (call.isBodyEnded && this.writer!.isIdle);
     if (!head.isPersistent || !isUploadDone || this.isRetiring) this.tearDown(null);
     else if (this.calls.first === null) host.onFree(this);
     else host.wheel.arm(this, host.responseTimeoutMs);
@@ -373,6 +381,8 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     const call = this.calls.first;
     if (!this.isConnected) this.tearDown('connect-timeout');
     else if (call === null) this.retire();
+    // It was about to be closed for idleness; what is about to be sent starts the clock anew.
+    else if (!call.isSent) return;
     else this.tearDown(call.hasHead || !call.isBodyEnded ? 'idle-timeout' : 'response-timeout');
   }
 
@@ -394,12 +404,15 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
       else if (this.maySendAgain(call, reason)) this.host.sendAgain(call);
       else call.fail(reason);
     }
+    if (this.outgoingBody !== null) releasePiece(this.outgoingBody);
+    this.outgoingBody = null;
   }
 
   /** Whether a call without a byte of response may go to another connection, once. */
   private maySendAgain(call: WireCall, reason: UpstreamErrorCode): boolean {
     if (call.isRepeated) return false;
-    if (!call.isSent) return true;
+    // Of a body that was to leave with it, nothing is left.
+    if (!call.isSent) return this.outgoingBody === null;
     // A fresh connection that closes at once will do so again; a used one was perhaps just closed for idleness.
     return call.isRepeatable && this.servedCount > 0 && reason === 'reset';
   }

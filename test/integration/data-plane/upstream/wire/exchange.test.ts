@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { BODY_CHUNKED } from '../../../../../src/data-plane/upstream/engine.ts';
+import { BODY_CHUNKED, BODY_NONE } from '../../../../../src/data-plane/upstream/engine.ts';
+import type { CollectedResponse } from '../../../../helpers/collected-response.ts';
 import {
   type Answer,
   chunkedResponse,
@@ -168,6 +169,52 @@ test('a request with a body is not sent again, nor a safe one a third time', LIM
   await engine.get('/warm');
   assert.equal((await engine.get('/')).outcome, 'reset');
   assert.equal(upstream.requests.length, 5);
+});
+
+test(
+  'a connection that closes in the turn in which it is chosen has been sent nothing',
+  LIMIT,
+  async (t) => {
+    const { engine, upstream } = await pair(t, (connection) => connection.send(okResponse('')));
+    // As when the endpoint's reset is read behind the request of a client.
+    const chooseAndLose = (method: string): CollectedResponse => {
+      const connection = engine.endpoint['idle'].at(-1)!;
+      const { call, response } = engine.send('/lost', {
+        method,
+        bodyLength: method === 'GET' ? BODY_NONE : 3,
+      });
+      if (method !== 'GET') {
+        call.write(Buffer.from('abc'));
+        call.endBody('');
+      }
+      connection['tearDown']('reset');
+      return response;
+    };
+    await engine.get();
+    const safe = await chooseAndLose('GET').over;
+    assert.deepEqual([safe.outcome, safe.sentCount], ['ok', 1]);
+    // Its body is gone with the connection; whoever sent it may send all of it again, as nothing has left.
+    const post = await chooseAndLose('POST').over;
+    assert.deepEqual([post.outcome, post.sentCount], ['reset', 0]);
+    assert.deepEqual(
+      upstream.requests.map(({ method, target }) => `${method} ${target}`),
+      ['GET /', 'GET /lost'],
+    );
+  },
+);
+
+test('a head, a small body and its end leave in one write', LIMIT, async (t) => {
+  const { engine, upstream } = await pair(t, (connection) => connection.send(okResponse('')));
+  await engine.get();
+  const [connection] = upstream.connections;
+  const reads: string[] = [];
+  connection!.socket.on('data', (bytes: Buffer) => reads.push(bytes.toString('latin1')));
+  const post = engine.send('/p', { method: 'POST', bodyLength: 4 });
+  post.call.write(Buffer.from('abcd'));
+  post.call.endBody('');
+  assert.equal((await post.response.over).outcome, 'ok');
+  assert.equal(reads.length, 1);
+  assert.match(reads[0]!, /^POST \/p .*\r\n\r\nabcd$/s);
 });
 
 test('an idle connection that is closed or speaks is not used again', LIMIT, async (t) => {

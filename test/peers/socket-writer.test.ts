@@ -10,12 +10,12 @@ const HEAD_COUNT = 1200;
 const HEAD = 'GET / HTTP/1.1\r\n\r\n';
 /** Of the writes of the process's main thread, every second one in this range fails with EAGAIN. */
 const FAULTS = 'write:error=EAGAIN:when=400..1000+2';
-const WRITER_URL = import.meta.resolve('../../src/data-plane/upstream/wire/head-writer.js');
+const WRITER_URL = import.meta.resolve('../../src/data-plane/upstream/wire/socket-writer.js');
 
 /** Writes several heads a turn, and leaves with 0 when its peer has them all. */
 const PROGRAM = `
 import { connect, createServer } from 'node:net';
-import { HeadWriter } from ${JSON.stringify(WRITER_URL)};
+import { SocketWriter } from ${JSON.stringify(WRITER_URL)};
 let received = '';
 const expected = ${JSON.stringify(HEAD)}.repeat(${HEAD_COUNT});
 const server = createServer((socket) => {
@@ -25,7 +25,7 @@ const server = createServer((socket) => {
   });
 }).listen(0, '127.0.0.1', () => {
   const socket = connect(server.address().port, '127.0.0.1', () => {
-    const writer = new HeadWriter(socket);
+    const writer = new SocketWriter(socket, () => undefined);
     let count = 0;
     const turn = () => {
       for (let index = 0; index < 6; index++, count++) writer.write(${JSON.stringify(HEAD)});

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test } from 'node:test';
-import { HeadWriter } from '../../../../../src/data-plane/upstream/wire/head-writer.ts';
+import { acquirePiece } from '../../../../../src/data-plane/upstream/wire/piece-pool.ts';
+import { SocketWriter } from '../../../../../src/data-plane/upstream/wire/socket-writer.ts';
+import { SeededRandom } from '../../../../../src/random.ts';
 
 interface Pair {
   readonly near: Socket;
@@ -41,7 +43,7 @@ async function receive(socket: Socket, length: number): Promise<string> {
 
 test('heads arrive whole and in order, byte for byte', { timeout: 20_000 }, async () => {
   const pair = await openPair();
-  const writer = new HeadWriter(pair.near);
+  const writer = new SocketWriter(pair.near, () => undefined);
   let expected = '';
   for (let index = 0; index < 200; index++) {
     const head = `GET /${index} HTTP/1.1\r\nhost: a\r\nx: \xe4\xff\r\n\r\n`;
@@ -54,7 +56,7 @@ test('heads arrive whole and in order, byte for byte', { timeout: 20_000 }, asyn
 
 test('after the first, a head does not pass the stream on this Node', async (t) => {
   const pair = await openPair();
-  const writer = new HeadWriter(pair.near);
+  const writer = new SocketWriter(pair.near, () => undefined);
   writer.write('first');
   const streamWrite = t.mock.method(pair.near, 'write');
   writer.write(' second');
@@ -65,7 +67,7 @@ test('after the first, a head does not pass the stream on this Node', async (t) 
 
 test('keeps the order with what the stream writes', { timeout: 20_000 }, async () => {
   const pair = await openPair();
-  const writer = new HeadWriter(pair.near);
+  const writer = new SocketWriter(pair.near, () => undefined);
   pair.far.pause();
   let expected = '';
   // More than the buffers of both kernels' sides hold: some writes are complete at once, most are not.
@@ -84,9 +86,45 @@ test('keeps the order with what the stream writes', { timeout: 20_000 }, async (
   await pair.close();
 });
 
+test(
+  'pieces keep the order with heads, and say when there is room',
+  { timeout: 20_000 },
+  async () => {
+    const pair = await openPair();
+    let giveRoom: () => void = () => undefined;
+    const writer = new SocketWriter(pair.near, () => giveRoom());
+    const random = new SeededRandom(41);
+    const total = 24 * 1024 * 1024;
+    const received = receive(pair.far, total);
+    let written = 0;
+    let waitCount = 0;
+    let expected = '';
+    while (written < total) {
+      const length = Math.min(total - written, 1 + Math.floor(random.next() * 400_000));
+      const text = String.fromCharCode(48 + (waitCount % 70)).repeat(length);
+      expected += text;
+      written += length;
+      if (random.next() < 0.5) {
+        writer.write(text);
+        continue;
+      }
+      const piece = acquirePiece(length);
+      piece.write(text, 'latin1');
+      const room = new Promise<void>((resolve) => (giveRoom = resolve));
+      if (writer.writePiece(piece)) continue;
+      waitCount++;
+      await room;
+      assert.equal(writer.isIdle, true);
+    }
+    assert.ok((await received) === expected);
+    assert.ok(waitCount > 0);
+    await pair.close();
+  },
+);
+
 test('a peer that is gone ends the socket', { timeout: 20_000 }, async () => {
   const pair = await openPair();
-  const writer = new HeadWriter(pair.near);
+  const writer = new SocketWriter(pair.near, () => undefined);
   writer.write('a');
   const errors: Error[] = [];
   pair.near.on('error', (error) => errors.push(error));
