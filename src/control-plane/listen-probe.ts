@@ -2,10 +2,16 @@
 // processes of one user would share a port without a word, half of the requests to each; an exclusive listen
 // of our own finds that out. It also chooses the port where 0 is configured: uWebSockets.js shares only ports
 // that are given to it.
+import { randomInt } from 'node:crypto';
 import { lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type ListenOptions } from 'node:net';
 import type { Address, Config, ListenerConfig } from '../config/config.ts';
 import type { Problem } from '../errors.ts';
+
+/** Below the ports of outgoing connections on every usual system (Linux: from 32768 on). */
+const CHOSEN_PORT_MIN = 16_384;
+const CHOSEN_PORT_MAX = 32_767;
+const CHOICES_MAX = 20;
 
 /** Addresses by listener name, ports resolved. */
 export type BoundAddresses = ReadonlyMap<string, Address>;
@@ -70,7 +76,23 @@ async function probeAddress(address: Address): Promise<Address> {
     await listenOnce({ path: address.path });
     return address;
   }
-  return withPort(address, await listenOnce({ host: address.host, port: address.port }));
+  const { host, port } = address;
+  return withPort(address, port === 0 ? await choosePort(host) : await listenOnce({ host, port }));
+}
+
+/**
+ * A free port that stays free until the workers listen: the one the system would choose is from the range in which it
+ * also chooses the ports of outgoing connections, and may be one of those a moment later.
+ */
+async function choosePort(host: string): Promise<number> {
+  for (let attempt = 0; attempt < CHOICES_MAX; attempt++) {
+    try {
+      return await listenOnce({ host, port: randomInt(CHOSEN_PORT_MIN, CHOSEN_PORT_MAX + 1) });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+  }
+  return listenOnce({ host, port: 0 });
 }
 
 /** Takes away a socket that a process has left behind. @throws Error when something else is there. */
