@@ -254,7 +254,7 @@ export class WorkerContext {
       old.upgrades.closeWithin(structure.config.shutdown.drainTimeoutMs);
     }
     for (const former of this.formerUpgrades) {
-      if (former.connectionCount === 0) this.formerUpgrades.delete(former);
+      if (!former.isUsed) this.formerUpgrades.delete(former);
     }
   }
 

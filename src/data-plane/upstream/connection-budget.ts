@@ -68,10 +68,12 @@ export class ConnectionBudget implements Timed {
     this.users.add(user);
   }
 
-  /** The user has closed and opens nothing more; what it holds is still released one by one. */
+  /**
+   * The user has closed: it has nothing idle any more. What it holds is still released one by one, and what waited with
+   * it for room waits on: it is told as before.
+   */
   remove(user: ConnectionUser): void {
     this.users.delete(user);
-    this.starved.delete(user);
   }
 
   /**

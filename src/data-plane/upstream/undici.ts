@@ -106,8 +106,11 @@ class UndiciConnections implements EndpointConnections {
   }
 
   close(): void {
-    this.pool.close().catch(() => {
-      // Closing twice is all that can fail here, and it is what was wanted.
+    // Behind the calls that were dispatched in this turn.
+    setImmediate(() => {
+      this.pool.close().catch(() => {
+        // Closing twice is all that can fail here, and it is what was wanted.
+      });
     });
   }
 }

@@ -12,6 +12,9 @@ import type {
 import { SocketOpener } from '../wire/socket-opener.ts';
 import { UpgradeCall, type UpgradeHost } from './upgrade-call.ts';
 
+/** After the drain of an endpoint that is gone, between two looks for WebSockets that were still being opened. */
+const LEAVE_AGAIN_MS = 1_000;
+
 export class UpgradeEndpoint implements EndpointConnections, ConnectionUser, UpgradeHost, Timed {
   wheelBucket = -1;
   wheelPrevious: Timed | null = null;
@@ -49,6 +52,11 @@ export class UpgradeEndpoint implements EndpointConnections, ConnectionUser, Upg
     return this.calls.size;
   }
 
+  /** Some are open, or will be when there is room. */
+  get isUsed(): boolean {
+    return this.calls.size + this.waiting.size > 0;
+  }
+
   dispatch(request: UpstreamRequest, handler: UpstreamHandler): UpgradeCall {
     const call = new UpgradeCall(this, request, handler);
     this.waiting.add(call);
@@ -64,7 +72,7 @@ export class UpgradeEndpoint implements EndpointConnections, ConnectionUser, Upg
   /** The endpoint is gone. @param drainMs how long its WebSockets may go on. */
   closeWithin(drainMs: number): void {
     this.budget.remove(this);
-    if (this.calls.size > 0) this.wheel.arm(this, drainMs);
+    if (this.isUsed) this.wheel.arm(this, drainMs);
   }
 
   close(): void {
@@ -74,14 +82,17 @@ export class UpgradeEndpoint implements EndpointConnections, ConnectionUser, Upg
 
   onTimeout(): void {
     this.leaveAll();
+    if (this.isUsed) this.wheel.arm(this, LEAVE_AGAIN_MS);
   }
 
   onClosed(call: UpgradeCall): void {
-    if (this.waiting.delete(call)) return;
-    if (!this.calls.delete(call)) return;
-    this.budget.release();
-    if (this.calls.size === 0) this.wheel.disarm(this);
-    this.onRoom();
+    if (this.calls.delete(call)) {
+      this.budget.release();
+      this.onRoom();
+    } else {
+      this.waiting.delete(call);
+    }
+    if (!this.isUsed) this.wheel.disarm(this);
   }
 
   // ── what the budget asks for ──
