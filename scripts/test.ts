@@ -7,6 +7,11 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+/** What one file may take: one that leaves something open, or waits for ever, is ended and named as failed. */
+const FILE_TIMEOUT_MS = 180_000;
+/** With real peers, several times what the longest takes on an idle machine. */
+const PEERS_FILE_TIMEOUT_MS = 600_000;
+
 const testRoot = fileURLToPath(new URL('../test', import.meta.url));
 const suites: string[] = [];
 const nodeArguments: string[] = [];
@@ -37,6 +42,7 @@ const child = spawn(
     '--test-reporter=spec',
     // Tests wait as much as they work; more at once would only make their deadlines a matter of luck.
     `--test-concurrency=${availableParallelism() + 1}`,
+    `--test-timeout=${suites.some((suite) => suite.startsWith('peers')) ? PEERS_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS}`,
     ...nodeArguments,
     ...files.toSorted(),
   ],

@@ -1,19 +1,21 @@
-// A real browser for tests: Debian's Chromium without a window, driven over its own debugging protocol.
+// A real browser for tests: Debian's Chromium without a window, driven over its own debugging protocol on a pipe, so that it
+// ends with the process that started it, however that ends.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { WebSocket } from 'ws';
+import type { Readable, Writable } from 'node:stream';
 import { within } from './deadline.ts';
+import { endProcessGroup, groupIsGone } from './process-group.ts';
 
 const START_DEADLINE_MS = 30_000;
 const STEP_DEADLINE_MS = 30_000;
 
-interface Answer {
+interface Message {
   readonly id?: number;
+  readonly method?: string;
+  readonly sessionId?: string;
   readonly result?: Record<string, unknown>;
   readonly error?: { readonly message: string };
 }
@@ -21,20 +23,23 @@ interface Answer {
 export class Chromium {
   private readonly process: ChildProcess;
   private readonly profile: string;
-  private readonly socket: WebSocket;
   private lastId = 0;
-  private readonly pending: Map<number, (answer: Answer) => void> = new Map();
+  private readonly pending: Map<number, (answer: Message) => void> = new Map();
+  private readonly watchers: Set<(event: Message) => void> = new Set();
 
-  private constructor(process: ChildProcess, profile: string, socket: WebSocket) {
+  private constructor(process: ChildProcess, profile: string) {
     this.process = process;
     this.profile = profile;
-    this.socket = socket;
-    socket.on('message', (data: Buffer) => {
-      const answer = JSON.parse(data.toString()) as Answer;
-      if (answer.id === undefined) return;
-      this.pending.get(answer.id)?.(answer);
-      this.pending.delete(answer.id);
+    // Messages end with a zero byte.
+    let unread = '';
+    const fromBrowser = process.stdio[4] as Readable;
+    fromBrowser.setEncoding('utf8').on('data', (chunk: string) => {
+      const messages = (unread + chunk).split('\0');
+      unread = messages.pop()!;
+      for (const message of messages) this.take(JSON.parse(message) as Message);
     });
+    // What is written to a browser that has gone is missed by whoever waits for the answer.
+    for (const pipe of process.stdio.slice(3)) pipe!.on('error', () => undefined);
   }
 
   /** @param trusted PEM of the one certificate without an issuer that is believed. */
@@ -52,25 +57,29 @@ export class Chromium {
         '--disable-background-networking',
         '--no-first-run',
         '--no-proxy-server',
-        '--remote-debugging-port=0',
+        '--remote-debugging-pipe',
         `--user-data-dir=${profile}`,
         `--ignore-certificate-errors-spki-list=${createHash('sha256').update(key).digest('base64')}`,
         'about:blank',
       ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
+      // A process group of its own: it is many processes, and all of them write to the profile.
+      { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], detached: true },
     );
-    const lines = createInterface({ input: child.stderr });
-    const address = new Promise<string>((resolve, reject) => {
+    const chromium = new Chromium(child, profile);
+    const failed = new Promise<never>((_resolve, reject) => {
       child.once('error', reject);
       child.once('exit', (code) => reject(new Error(`chromium ended with ${code}`)));
-      lines.on('line', (line) => {
-        const found = /^DevTools listening on (ws:\S+)/.exec(line);
-        if (found !== null) resolve(found[1]!);
-      });
     });
-    const socket = new WebSocket(await within('chromium', START_DEADLINE_MS, address));
-    await within('its debugging protocol', START_DEADLINE_MS, once(socket, 'open'));
-    return new Chromium(child, profile, socket);
+    // Its end later on is no failure.
+    failed.catch(() => undefined);
+    try {
+      const answered = chromium.call('Browser.getVersion', {});
+      await within('chromium', START_DEADLINE_MS, Promise.race([answered, failed]));
+    } catch (error) {
+      await chromium.remove();
+      throw error;
+    }
+    return chromium;
   }
 
   /** Opens a page and waits for what an expression in it comes to; promises are awaited, the value is JSON. */
@@ -93,22 +102,36 @@ export class Chromium {
   }
 
   async stop(): Promise<void> {
-    const ended = once(this.process, 'exit');
-    this.socket.terminate();
-    this.process.kill();
-    await within('the end of chromium', STEP_DEADLINE_MS, ended);
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
+    try {
+      await this.call('Browser.close', {});
+      await groupIsGone(this.process.pid!, STEP_DEADLINE_MS);
+    } finally {
+      await this.remove();
+    }
+  }
+
+  private async remove(): Promise<void> {
+    if (this.process.pid !== undefined) await endProcessGroup(this.process.pid);
+    rmSync(this.profile, { recursive: true, force: true });
+  }
+
+  private take(message: Message): void {
+    if (message.id === undefined) {
+      for (const watcher of this.watchers) watcher(message);
+      return;
+    }
+    this.pending.get(message.id)?.(message);
+    this.pending.delete(message.id);
   }
 
   private eventOf(session: string, method: string): Promise<void> {
     return new Promise((resolve) => {
-      const look = (data: Buffer): void => {
-        const event = JSON.parse(data.toString()) as { method?: string; sessionId?: string };
+      const look = (event: Message): void => {
         if (event.method !== method || event.sessionId !== session) return;
-        this.socket.off('message', look);
+        this.watchers.delete(look);
         resolve();
       };
-      this.socket.on('message', look);
+      this.watchers.add(look);
     });
   }
 
@@ -118,8 +141,10 @@ export class Chromium {
     sessionId?: string,
   ): Promise<Record<string, unknown>> {
     const id = ++this.lastId;
-    const answered = new Promise<Answer>((resolve) => this.pending.set(id, resolve));
-    this.socket.send(JSON.stringify({ id, method, params, sessionId }));
+    const answered = new Promise<Message>((resolve) => this.pending.set(id, resolve));
+    (this.process.stdio[3] as Writable).write(
+      `${JSON.stringify({ id, method, params, sessionId })}\0`,
+    );
     const { result, error } = await within(method, STEP_DEADLINE_MS, answered);
     if (error !== undefined) throw new Error(`${method}: ${error.message}`);
     return result!;

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { Chromium } from '../helpers/chromium.ts';
 import { missingPeers } from '../helpers/peer.ts';
 import { Proxy } from '../helpers/proxy.ts';
+import { Resources } from '../helpers/resources.ts';
 import { type SelfSigned, selfSigned, writeSelfSigned } from '../helpers/self-signed.ts';
 import { until } from '../helpers/until.ts';
 import { WebSocketEndpoint } from '../helpers/websocket-peers.ts';
@@ -60,6 +61,7 @@ interface Visit {
 }
 
 describe('chromium', { skip: missingPeers('chromium') }, () => {
+  const resources = new Resources();
   let endpoint: WebSocketEndpoint;
   let chromium: Chromium;
   let pair: SelfSigned;
@@ -68,10 +70,12 @@ describe('chromium', { skip: missingPeers('chromium') }, () => {
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'millrace-browser-'));
+    resources.add(() => rmSync(folder, { recursive: true }));
     pair = selfSigned();
     const { certFile, keyFile } = writeSelfSigned(folder, pair);
     certificates = [{ cert: certFile, key: keyFile }];
     endpoint = await WebSocketEndpoint.start({ perMessageDeflate: true });
+    resources.add(() => endpoint.stop());
     endpoint.webSockets.on('connection', (socket) => {
       socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
     });
@@ -98,23 +102,19 @@ describe('chromium', { skip: missingPeers('chromium') }, () => {
       }
     });
     chromium = await Chromium.start(pair.cert);
-  });
-
-  after(async () => {
-    await chromium.stop();
-    endpoint.stop();
-    rmSync(folder, { recursive: true });
+    resources.add(() => chromium.stop());
   });
 
   for (const [protocols, spoken] of [
     [['h2', 'http/1.1'], 'h2'],
     [['http/1.1'], 'http/1.1'],
   ] as const) {
-    test(`fetch, EventSource and WebSocket of a page over ${spoken}`, async () => {
+    test(`fetch, EventSource and WebSocket of a page over ${spoken}`, async (t) => {
       const proxy = await Proxy.start(
         { endpoints: [`127.0.0.1:${endpoint.port}`] },
         { listeners: [{ name: 'web', address: '127.0.0.1:0', protocols, tls: { certificates } }] },
       );
+      t.after(() => proxy.stop());
       const visit = await chromium.evaluate<Visit>(`https://127.0.0.1:${proxy.port}/`, VISIT);
       assert.equal(visit.posted, '100000 bytes');
       assert.deepEqual(visit.events, ['event 0', 'event 1', 'event 2']);
@@ -132,7 +132,6 @@ describe('chromium', { skip: missingPeers('chromium') }, () => {
         () => proxy.balancer.state().upstreams['api']!.endpoints[0]!.active === 0,
         'nothing is in flight',
       );
-      await proxy.stop();
     });
   }
 });
