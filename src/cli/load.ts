@@ -1,11 +1,12 @@
 // `millrace load URL`: drives autocannon at a target and reports its latency, to the terminal and to perf-reports/.
 import { readFileSync } from 'node:fs';
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseDurationMs } from '../config/units.ts';
 import { InputError } from '../errors.ts';
 import { formatLoadReport } from '../telemetry/latency-report.ts';
 import { badStatusCount, errorCount, type LoadRecord } from '../telemetry/load-record.ts';
 import { formatCount } from '../telemetry/text-table.ts';
+import { adminTokenOption } from './admin-token.ts';
 import { measure, saveLoadRecord } from './load/measure.ts';
 import type { LoadPlan } from './load/plan.ts';
 import { LoadProgressBar } from './load/progress-bar.ts';
@@ -41,31 +42,63 @@ export function registerLoad(program: Command): void {
     .description('send a load with autocannon and report its latency')
     .argument('<url>', 'what to send requests to')
     .option('-c, --connections <count>', 'connections kept open', parseCount, 64)
-    .option('-d, --duration <time>', 'how long: 30s, 2m, or seconds', parseDuration, 10_000)
-    .option('-a, --amount <count>', 'how many requests, instead of how long', parseCount, 0)
-    .option(
-      '-r, --rate <per second>',
-      'requests per second; latency counts from when each was due, so that coordinated omission cannot hide a stall (default: as fast as answers come)',
-      parseRate,
-      0,
+    .addOption(
+      option('-d, --duration <time>', 'how long: 30s, 2m, or seconds', parseDuration).default(
+        10_000,
+        '10s',
+      ),
+    )
+    .addOption(
+      option('-a, --amount <count>', 'how many requests, instead of how long', parseCount).default(
+        0,
+        'none',
+      ),
+    )
+    .addOption(
+      option(
+        '-r, --rate <per second>',
+        'requests per second; latency counts from when each was due, so that coordinated omission cannot hide a stall',
+        parseRate,
+      ).default(0, 'as fast as answers come'),
     )
     .option('--threads <count>', 'threads that send', parseCount, 1)
     .option('-m, --method <method>', METHODS.join(', '), parseMethod, 'GET')
-    .option('-H, --header <name: value>', 'a request header; may be repeated', addHeader, {})
-    .option('-b, --body <text>', 'request body; @FILE reads a file', parseBody, '')
-    .option('-t, --timeout <time>', 'for one answer', parseTimeout, 10_000)
+    .addOption(
+      option('-H, --header <name: value>', 'a request header; may be repeated', addHeader).default(
+        {},
+        'none',
+      ),
+    )
+    .addOption(
+      option('-b, --body <text>', 'request body; @FILE reads a file', parseBody).default(
+        '',
+        'none',
+      ),
+    )
+    .addOption(
+      option('-t, --timeout <time>', 'for one answer', parseTimeout).default(10_000, '10s'),
+    )
     .option('--name <name>', 'what the report is called', 'load')
     .option('--out <folder>', 'where the report goes', 'perf-reports')
     .option('--no-save', 'write no files')
     .option('--json', 'print the record instead of the report', false)
     .option('--admin <url>', 'admin API to ask how the load was spread', 'http://127.0.0.1:9900')
-    .option('--admin-token <token>', 'its bearer token', process.env['MILLRACE_ADMIN_TOKEN'] ?? '')
+    .addOption(adminTokenOption())
     .option(
       '--fail-on-errors',
       'exit with 1 when a request failed or its status is not 2xx or 3xx',
       false,
     )
     .action(runLoadCommand);
+}
+
+/** An option whose default is named in the help as its user would write it. */
+function option<Value>(
+  flags: string,
+  description: string,
+  parse: (text: string, before: Value) => Value,
+): Option {
+  return new Option(flags, description).argParser(parse);
 }
 
 async function runLoadCommand(url: string, options: LoadCommandOptions): Promise<void> {

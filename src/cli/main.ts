@@ -38,7 +38,9 @@ export async function main(argv: readonly string[]): Promise<number> {
   program.hook('preAction', (_program, command) => {
     if (command.name() !== 'run') letYoungHeapGrow();
   });
-  process.stdout.once('error', leaveOnClosedPipe);
+  process.stdout.once('error', leaveWithoutReader);
+  // Until run.ts listens to it, the signal would end the process, and the file is still to be read.
+  if (argv[0] === 'run') process.on('SIGHUP', () => undefined);
   await registerCommands(program, argv[0] ?? '');
   try {
     await program.parseAsync(argv, { from: 'user' });
@@ -48,10 +50,11 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-// `millrace schema | head`: the reader has seen enough, which is no fault.
-function leaveOnClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(EXIT.done);
+// `millrace schema | head`: the reader has seen enough, which is no fault. Anything else, a full disk for one, is.
+function leaveWithoutReader(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(EXIT.done);
+  process.stderr.write(`standard output: expected to be written to, found ${error.code}\n`);
+  process.exit(EXIT.input);
 }
 
 // Commander has already written its own message; help and version end with 0.

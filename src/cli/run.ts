@@ -27,7 +27,10 @@ async function serve(file: string): Promise<void> {
   const logger = createLogger({ level: config.log.level, isPretty: process.stdout.isTTY });
   const isTold = whenTold(logger);
   // From now on, or a reload asked for while workers start would end the process.
-  let reload = (): void => undefined;
+  let isReloadDue = false;
+  let reload = (): void => {
+    isReloadDue = true;
+  };
   const onHangUp = (): void => reload();
   process.on('SIGHUP', onHangUp);
   const balancer = await Balancer.start(config, {
@@ -41,6 +44,7 @@ async function serve(file: string): Promise<void> {
   logger.info({ version: readVersion(), workers: config.workers, listeners, admin }, 'ready');
   if (config.log.access.enabled) logger.warn('log.access: this version writes no log of requests');
   letYoungHeapGrow();
+  if (isReloadDue) reload();
   const fault = await isTold;
   await leave(balancer, logger);
   process.off('SIGHUP', onHangUp);

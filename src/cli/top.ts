@@ -1,11 +1,12 @@
 // `millrace top`: a live view of a running instance, read from its admin API. On a terminal it draws until q or Ctrl-C;
 // elsewhere, or with --once, it prints one picture.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseDurationMs } from '../config/units.ts';
 import { InputError } from '../errors.ts';
 import type { StateReport } from '../telemetry/state-report.ts';
-import { type Reading, renderFrame } from './top/frame.ts';
+import { adminTokenOption } from './admin-token.ts';
+import { type FrameSize, type Reading, renderFrame } from './top/frame.ts';
 
 const READ_TIMEOUT_MS = 2_000;
 const INTERVAL_MIN_MS = 100;
@@ -24,7 +25,8 @@ const CLEAR_BELOW = '\u001B[J';
 interface TopOptions {
   readonly admin: string;
   readonly adminToken: string;
-  readonly interval: string;
+  /** ms */
+  readonly interval: number;
   readonly once: boolean;
 }
 
@@ -33,31 +35,29 @@ export function registerTop(program: Command): void {
   program
     .command('top')
     .description('live view of a running instance; q or Ctrl-C ends it')
-    .option('--admin <url>', 'its admin API', 'http://127.0.0.1:9900')
-    .option('--admin-token <token>', 'its bearer token', process.env['MILLRACE_ADMIN_TOKEN'] ?? '')
-    .option('-i, --interval <time>', 'between two pictures', '1s')
+    .option('--admin <url>', 'its admin API', parseUrl, 'http://127.0.0.1:9900')
+    .addOption(adminTokenOption())
+    .addOption(
+      new Option('-i, --interval <time>', 'between two pictures')
+        .argParser(parseInterval)
+        .default(1000, '1s'),
+    )
     .option('--once', 'print one picture and end', false)
     .action(top);
 }
 
 async function top(options: TopOptions): Promise<void> {
-  const { admin, interval, once } = options;
-  if (!URL.canParse(admin)) throw misused('--admin', 'a URL', admin);
-  const intervalMs = parseDurationMs(interval);
-  if (intervalMs === undefined || intervalMs < INTERVAL_MIN_MS) {
-    throw misused('--interval', 'a time from 100ms', interval);
-  }
   const first = await read(options);
-  if (once || !process.stdout.isTTY) {
+  if (options.once || !process.stdout.isTTY) {
     await delay(ONCE_MS);
     process.stdout.write(`${renderFrame(await read(options), first, PLAIN_SIZE).join('\n')}\n`);
     return;
   }
-  await watch(first, options, intervalMs);
+  await watch(first, options);
 }
 
 /** Draws until it is told to end. An instance that does not answer for a while is waited for. */
-async function watch(first: Reading, options: TopOptions, intervalMs: number): Promise<void> {
+async function watch(first: Reading, options: TopOptions): Promise<void> {
   const end = new AbortController();
   const stop = (): void => end.abort();
   const onKeys = (keys: Buffer): void => {
@@ -74,12 +74,10 @@ async function watch(first: Reading, options: TopOptions, intervalMs: number): P
     let now = first;
     let trouble = '';
     while (!end.signal.aborted) {
-      const { columns, rows } = stdout;
-      // The last column stays free: terminals differ in what a line that fills it does to the next.
-      const size = { columns: columns - 1, rows: rows - 1 };
+      const size = sizeOf(stdout);
       const lines = [...renderFrame(now, before, size), trouble.slice(0, size.columns)];
       stdout.write(HOME + lines.map((line) => `${line}${CLEAR_LINE}`).join('\r\n') + CLEAR_BELOW);
-      await delay(intervalMs, undefined, { signal: end.signal }).catch(() => undefined);
+      await delay(options.interval, undefined, { signal: end.signal }).catch(() => undefined);
       try {
         const next = await read(options);
         before = now;
@@ -98,6 +96,12 @@ async function watch(first: Reading, options: TopOptions, intervalMs: number): P
     process.off('SIGINT', stop);
     process.off('SIGTERM', stop);
   }
+}
+
+/** Room for lines. One row is kept for trouble, and the last column stays free: terminals differ in what a line that
+ *  fills it does to the next. One that does not know its size says 0. */
+function sizeOf({ columns, rows }: { readonly columns: number; readonly rows: number }): FrameSize {
+  return { columns: Math.max(1, (columns || 80) - 1), rows: Math.max(1, (rows || 24) - 1) };
 }
 
 /** @throws InputError when there is no millrace, or it does not let us in. */
@@ -135,6 +139,13 @@ function isState(value: unknown): value is StateReport {
   return typeof version === 'string' && isUpstreams && Array.isArray(workers);
 }
 
-function misused(path: string, expected: string, found: string): InputError {
-  return new InputError('top', [{ path, line: 0, expected, found: JSON.stringify(found) }]);
+function parseUrl(text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
+  throw new InvalidArgumentError('Expected an http:// or https:// URL.');
+}
+
+function parseInterval(text: string): number {
+  const ms = parseDurationMs(text);
+  if (ms !== undefined && ms >= INTERVAL_MIN_MS) return ms;
+  throw new InvalidArgumentError('Expected a time from 100ms, such as 500ms or 2s.');
 }

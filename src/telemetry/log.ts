@@ -25,7 +25,9 @@ export function createLogger({ level, destination, isPretty = false }: LogOption
   };
   if (destination !== undefined) return pino(options, destination);
   if (isPretty) {
-    return pino(options, PinoPretty({ colorize: true, sync: true, ignore: 'pid', destination: 1 }));
+    // https://no-color.org: set and not empty, whatever it says.
+    const colorize = (process.env['NO_COLOR'] ?? '') === '';
+    return pino(options, PinoPretty({ colorize, sync: true, ignore: 'pid', destination: 1 }));
   }
   const stdout = pino.destination({ dest: 1, sync: true });
   // Whoever read the log is gone. That is no reason to stop serving, and nowhere to report it.

@@ -64,6 +64,15 @@ test('top says what it did not find, and exits 1', async (t) => {
   await other.stop();
   isStopped = true;
   assert.match((await top('--admin', url)).err, /ECONNREFUSED/);
-  assert.match((await top('--interval', '1')).err, /a time from 100ms/);
-  assert.match((await top('--admin', 'here')).err, /a URL/);
+});
+
+test('top exits with 2 when it is used wrongly', async () => {
+  const [interval, here, ftp] = await Promise.all([
+    top('--interval', '1'),
+    top('--admin', 'here'),
+    top('--admin', 'ftp://127.0.0.1/'),
+  ]);
+  assert.deepEqual([interval.code, here.code, ftp.code], [2, 2, 2]);
+  assert.match(interval.err, /a time from 100ms/);
+  assert.match(here.err, /an http:\/\/ or https:\/\/ URL/);
 });

@@ -1,12 +1,15 @@
 // The command line as an operator meets it: output, exit codes, nothing on the wrong stream.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../../helpers/temporary-folder.ts';
 
 const MILLRACE = fileURLToPath(new URL('../../../../bin/millrace.js', import.meta.url));
+const NO_FULL = existsSync('/dev/full') ? false : 'there is no /dev/full here';
 const MINIMAL = `listeners: [{ address: "127.0.0.1:0" }]
 upstreams:
   api: { endpoints: ["127.0.0.1:1", "127.0.0.1:2"] }
@@ -19,8 +22,13 @@ interface Ended {
 }
 
 function millrace(...args: string[]): Promise<Ended> {
+  return millraceWith({}, ...args);
+}
+
+function millraceWith(environment: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    const options = { timeout: 20_000, killSignal: 'SIGKILL' as const };
+    const env = { ...process.env, ...environment };
+    const options = { timeout: 20_000, killSignal: 'SIGKILL' as const, env };
     const child = execFile(process.execPath, [MILLRACE, ...args], options, (_error, out, err) => {
       resolve({ code: child.exitCode ?? -1, out, err });
     });
@@ -86,4 +94,39 @@ test('help and version exit 0', async () => {
   assert.match(help.out, /check .*validate/);
   assert.equal(version.code, 0);
   assert.match(version.out, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('the help of no command shows the token that the environment holds', async () => {
+  for (const command of ['top', 'load']) {
+    const { code, out } = await millraceWith(
+      { MILLRACE_ADMIN_TOKEN: 'not-to-be-seen' },
+      command,
+      '--help',
+    );
+    assert.equal(code, 0);
+    assert.match(out, /MILLRACE_ADMIN_TOKEN/);
+    assert.ok(!out.includes('not-to-be-seen'), out);
+  }
+});
+
+test('the help of load names its times with their units', async () => {
+  const { out } = await millrace('load', '--help');
+  assert.match(out, /--duration <time> .*default: 10s\)/);
+  assert.doesNotMatch(out, /10000|\(default: \{\}\)/);
+});
+
+test('output that cannot be written is one line and exits 1', { skip: NO_FULL }, async () => {
+  const full = openSync('/dev/full', 'w');
+  try {
+    const child = spawn(process.execPath, [MILLRACE, 'schema'], {
+      stdio: ['ignore', full, 'pipe'],
+    });
+    let err = '';
+    child.stderr!.on('data', (chunk: Buffer) => (err += chunk.toString()));
+    const [code] = (await once(child, 'close')) as [number];
+    assert.equal(code, 1);
+    assert.equal(err, 'standard output: expected to be written to, found ENOSPC\n');
+  } finally {
+    closeSync(full);
+  }
 });
