@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { copyOf } from './byte-copy.ts';
 
 /** Kept in memory, by request. */
 const MEMORY_BYTES_MAX = 2 * 1024 * 1024;
@@ -24,7 +25,7 @@ const READ_BYTES = 256 * 1024;
 let readBuffer: Buffer | null = null;
 
 export class HeldBody {
-  private chunks: Buffer[] = [];
+  private chunks: Uint8Array[] = [];
   private memoryBytes = 0;
   private file = -1;
   private fileWritten = 0;
@@ -44,7 +45,7 @@ export class HeldBody {
     if (chunk.length === 0) return;
     const isSpilling = this.fileRead < this.fileWritten;
     if (!isSpilling && this.memoryBytes + chunk.length <= MEMORY_BYTES_MAX) {
-      this.chunks.push(Buffer.from(chunk));
+      this.chunks.push(copyOf(chunk));
       this.memoryBytes += chunk.length;
       return;
     }
@@ -63,7 +64,7 @@ export class HeldBody {
   }
 
   /** The next piece, which is the caller's from now on; null: none is in memory, and readFile() may have one. */
-  take(): Buffer | null {
+  take(): Uint8Array | null {
     const chunk = this.chunks.shift();
     if (chunk === undefined) return null;
     this.memoryBytes -= chunk.length;

@@ -1,12 +1,13 @@
 // Keeps the beginning of a request body, so that a request can be sent again while all of what was sent of its
 // body is still here. Bounded: a longer body flows through, and the request can then not be repeated.
+import { copyOf } from './byte-copy.ts';
 import type { UpstreamCall } from './upstream/engine.ts';
 
 /** Bytes kept. Bodies of forms and API calls fit; 64 KiB × the requests in flight is the worst case. */
 export const REPLAY_BYTES_MAX = 64 * 1024;
 
 export class ReplayBuffer {
-  private chunks: Buffer[] = [];
+  private chunks: Uint8Array[] = [];
   private byteCount = 0;
   private isLost = false;
   private isClosed = false;
@@ -31,11 +32,11 @@ export class ReplayBuffer {
 
   /** Keeps a copy. */
   append(chunk: Uint8Array): void {
-    if (this.hasRoomFor(chunk.length)) this.chunks.push(Buffer.from(chunk));
+    if (this.hasRoomFor(chunk.length)) this.chunks.push(copyOf(chunk));
   }
 
   /** Keeps the piece itself, which nobody may change. */
-  keep(piece: Buffer): void {
+  keep(piece: Uint8Array): void {
     if (this.hasRoomFor(piece.length)) this.chunks.push(piece);
   }
 

@@ -4,6 +4,7 @@ import type { HttpResponse, us_socket_context_t } from 'uWebSockets.js';
 import type { ListenerConfig } from '../config/config.ts';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
 import { BodyArrival } from './body-arrival.ts';
+import { copyOf } from './byte-copy.ts';
 import {
   BODY_ABSENT,
   BODY_UNSIZED,
@@ -14,7 +15,6 @@ import {
 import { Exchange } from './exchange.ts';
 import { answerText, reasonOf, statusOf, UPGRADE_DETAILS } from './own-answer.ts';
 import type { RequestReader } from './request-reader.ts';
-import { slabCopy } from './slab-copy.ts';
 import { BODY_CHUNKED, BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
 import { type Flushable, turnEnd } from './upstream/turn-end.ts';
 import type { UwsCork } from './uws-cork.ts';
@@ -243,8 +243,8 @@ export class UwsDownstream implements Downstream, Flushable {
   /** Keeps a copy of a whole answer until the end of the turn. @returns false: it is too large. */
   private hold(body: Uint8Array): boolean {
     if (body.length > WHOLE_BYTES_MAX) return false;
-    if (this.headBytes !== null) this.headBytes = slabCopy(this.headBytes);
-    this.chunk = slabCopy(body);
+    if (this.headBytes !== null) this.headBytes = copyOf(this.headBytes);
+    this.chunk = copyOf(body);
     this.isHeld = true;
     turnEnd.add(this);
     return true;
