@@ -1,7 +1,7 @@
 // One HTTP/2 stream's client side, with its exchange. Made for one stream by http2-sessions.ts.
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { ListenerConfig } from '../../config/config.ts';
-import { type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
+import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../../errors.ts';
 import { BodyArrival } from '../body-arrival.ts';
 import {
   type AnswerDetails,
@@ -20,6 +20,7 @@ import { trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import type { Intake, Peer } from './intake.ts';
 import { ReadingWatch } from './reading-watch.ts';
+import type { SessionWatch } from './session-watch.ts';
 
 const EMPTY = new Uint8Array(0);
 /** Headers that speak of an HTTP/1 connection; a stream with one of them is malformed. Source: RFC 9113 § 8.2.2. */
@@ -40,6 +41,7 @@ export class Http2Downstream implements Downstream, Flushable {
   private readonly context: WorkerContext;
   private readonly exchange: Exchange;
   private readonly stream: ServerHttp2Stream;
+  private readonly watch: SessionWatch;
   private headers: OutgoingHttpHeaders = {};
   private bodyLength: number = BODY_UNSIZED;
   private trailers = '';
@@ -57,9 +59,15 @@ export class Http2Downstream implements Downstream, Flushable {
   private readonly idleTimeoutMs: number;
   private reading: ReadingWatch | null = null;
 
-  constructor(context: WorkerContext, stream: ServerHttp2Stream, idleTimeoutMs: number) {
+  constructor(
+    context: WorkerContext,
+    stream: ServerHttp2Stream,
+    watch: SessionWatch,
+    idleTimeoutMs: number,
+  ) {
     this.context = context;
     this.stream = stream;
+    this.watch = watch;
     this.idleTimeoutMs = idleTimeoutMs;
     this.exchange = new Exchange(context, this);
     stream.on('drain', () => this.exchange.onDownstreamDrain());
@@ -185,6 +193,9 @@ export class Http2Downstream implements Downstream, Flushable {
       return this.finish();
     }
     this.finish();
+    // A gRPC client that sets itself a deadline of next to nothing could have any number of streams reset.
+    const isClients = this.isGrpc && code === 'response-timeout';
+    if (EXCHANGE_ERRORS[code].source !== 'downstream' && !isClients) this.watch.excuse(this.stream);
     // With an error, so that Node resets the stream and does not end it.
     this.stream.destroy(new Error('broken off'));
   }
@@ -233,6 +244,7 @@ export class Http2Downstream implements Downstream, Flushable {
       this.stream.sendTrailers(fields);
     } catch {
       // Node found a name or value that is not HTTP's.
+      this.watch.excuse(this.stream);
       this.stream.destroy(new Error('broken off'));
     }
   }

@@ -79,13 +79,14 @@ export class Http2Sessions {
         flags: number,
         rawHeaders: string[],
       ) => {
-        if (watch.opened(stream)) this.receive(stream, peer, headers, flags, rawHeaders);
+        if (watch.opened(stream)) this.receive(stream, watch, peer, headers, flags, rawHeaders);
       },
     );
   }
 
   private receive(
     stream: ServerHttp2Stream,
+    watch: SessionWatch,
     peer: Peer,
     headers: IncomingHttpHeaders,
     flags: number,
@@ -95,6 +96,7 @@ export class Http2Sessions {
     const downstream = new Http2Downstream(
       intake.context,
       stream,
+      watch,
       intake.config.limits.idleTimeoutMs,
     );
     const isConnect = headers[':method'] === 'CONNECT';

@@ -20,6 +20,8 @@ export class SessionWatch {
   private readonly idleTimeoutMs: number;
   private readonly silenceMs: number;
   private streamCount = 0;
+  /** Open streams that we reset for another's fault. */
+  private readonly excused: Set<ServerHttp2Stream> = new Set();
   private resetAllowance = RESETS_AT_ONCE;
   private refilledUs: number;
   /** How long there has been neither a stream nor a frame. */
@@ -47,9 +49,18 @@ export class SessionWatch {
     this.streamCount++;
     stream.on('close', () => {
       this.streamCount--;
-      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) this.onReset();
+      const isExcused = this.excused.delete(stream);
+      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR && !isExcused) this.onReset();
     });
     return true;
+  }
+
+  /** The stream is about to be reset, and the client has not caused it: it is not charged. */
+  excuse(stream: ServerHttp2Stream): void {
+    // A client that was first is charged whatever came behind.
+    if (!stream.destroyed && stream.rstCode === constants.NGHTTP2_NO_ERROR) {
+      this.excused.add(stream);
+    }
   }
 
   private onReset(): void {

@@ -26,7 +26,10 @@ let proxy: Proxy;
 
 before(async () => {
   backend = createServer((request, response) => {
-    if (request.url === '/large') response.end(Buffer.alloc(1_000_000));
+    if (request.url === '/cut') {
+      response.writeHead(200, { 'content-length': '1000' });
+      response.write('the beginning', () => response.socket?.destroy());
+    } else if (request.url === '/large') response.end(Buffer.alloc(1_000_000));
     else if (request.url !== '/hang') response.end('hello');
   }).listen(0, '127.0.0.1');
   await once(backend, 'listening');
@@ -153,6 +156,37 @@ describe('shut out', () => {
       round === 0 ? upload(1) : frame(FrameType.DATA, 0, 1),
     );
   });
+});
+
+test('answers that break off are not charged to the client', async () => {
+  const judgedByNobody = {
+    endpoints: [`127.0.0.1:${(backend.address() as AddressInfo).port}`],
+    outlier: { consecutive5xx: 0, consecutiveConnectFailures: 0 },
+    circuitBreaker: { failureThreshold: 0 },
+  };
+  const listeners = [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }];
+  const own = await Proxy.start(judgedByNobody, { listeners });
+  const session = connect(`http://127.0.0.1:${own.port}`);
+  session.on('error', () => undefined);
+  let resets = 0;
+  const breakOff = async (): Promise<void> => {
+    for (let round = 0; round < 20 && !session.destroyed; round++) {
+      const stream = session.request({ ':path': '/cut' });
+      stream.on('error', () => undefined);
+      stream.resume();
+      const closed = new Promise<void>((resolve) => stream.once('close', () => resolve()));
+      await within('the end of the stream', 20_000, closed);
+      if (stream.rstCode === constants.NGHTTP2_INTERNAL_ERROR) resets++;
+    }
+  };
+  try {
+    // More than the allowance and what it refills by in 15 s.
+    await Promise.all(Array.from({ length: 50 }, breakOff));
+    assert.deepEqual([session.destroyed, resets], [false, 1_000]);
+  } finally {
+    session.destroy();
+    await own.stop();
+  }
 });
 
 test('a header bomb is refused stream by stream and stored nowhere', async () => {
