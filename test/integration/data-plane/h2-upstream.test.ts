@@ -54,6 +54,11 @@ function answer(request: Http2ServerRequest, response: Http2ServerResponse): voi
       response.write('half');
       setImmediate(() => response.stream.destroy(new Error('broken')));
       return;
+    case '/late':
+      // All that was announced, and then no end but a reset.
+      response.writeHead(200, { 'content-length': '4' });
+      response.write('full', () => response.stream.close(constants.NGHTTP2_INTERNAL_ERROR));
+      return;
     case '/hang':
       events.push('hang');
       request.on('aborted', () => events.push('gone'));
@@ -136,6 +141,16 @@ describe('an HTTP/1 client of an h2c upstream', () => {
     for (const [engine, proxy] of proxies) {
       const broken = fetch(`http://127.0.0.1:${proxy.port}/broken`).then((got) => got.text());
       await assert.rejects(broken, engine);
+    }
+  });
+
+  test('has all of a response that breaks behind its last byte, and nothing stays active', async () => {
+    for (const [engine, proxy] of proxies) {
+      const got = await fetch(`http://127.0.0.1:${proxy.port}/late`);
+      assert.equal(await got.text(), 'full', engine);
+      await eventually(`nothing is active on ${engine}`, 5000, () =>
+        proxy.balancer.state().workers.every(({ active }) => active === 0) ? true : undefined,
+      );
     }
   });
 
