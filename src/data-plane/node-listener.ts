@@ -177,7 +177,14 @@ export class NodeListener implements Listener {
     });
     server.on('secureConnection', (socket: TLSSocket) => {
       socket.on('error', () => undefined);
-      const peer = this.securing.get(endsOf(socket)) ?? peerOf(socket);
+      // A client that has reset its connection in its last packet has no name any more, but its request could still be
+      // read, as nobody's. On a unix socket all are.
+      const isUnix = this.config.address.kind === 'unix';
+      const peer = isUnix ? peerOf(socket) : this.securing.get(endsOf(socket));
+      if (peer === undefined) {
+        socket.destroy();
+        return;
+      }
       if (socket.alpnProtocol === 'h2') this.http2!.take(socket, peer);
       else if (this.http1 === null) socket.destroy();
       else this.http1.take(socket, peer);

@@ -155,7 +155,8 @@ export class RequestReader {
       if (request.authority !== '') {
         if (this.hostCount > 0 && this.host !== request.authority) return false;
         this.host = request.authority;
-        this.hostCount = 1;
+        // Several Hosts stay several.
+        this.hostCount = Math.max(this.hostCount, 1);
       }
     } else {
       if (this.hostCount === 0 && request.version === HTTP_1_0) {
@@ -166,7 +167,7 @@ export class RequestReader {
       if (absolute !== null) {
         // The Host header must be there and is not looked at. Source: RFC 9112 §3.2.2.
         this.host = absolute[1]!;
-        target = absolute[2]!.startsWith('/') ? absolute[2]! : '/' + absolute[2]!;
+        target = originForm(request.method, absolute[2]!);
       }
     }
     this.target = target;
@@ -212,14 +213,22 @@ export class RequestReader {
 
   /** Takes a header out of what is passed on. */
   removeHeader(name: string): void {
-    let lines = '\r\n' + this.block;
-    for (;;) {
-      const start = lines.indexOf('\r\n' + name + ': ');
-      if (start < 0) break;
-      const end = lines.indexOf('\r\n', start + 2);
-      lines = lines.slice(0, start) + lines.slice(end);
+    this.removeHeaders(new Set([name]));
+  }
+
+  /** In one walk over the block, however many names there are: a client chooses both. */
+  private removeHeaders(names: ReadonlySet<string>): void {
+    let kept = '';
+    let keptTo = 0;
+    for (let start = 0; start < this.block.length;) {
+      const end = this.block.indexOf('\r\n', start) + 2;
+      if (names.has(this.block.slice(start, this.block.indexOf(':', start)))) {
+        kept += this.block.slice(keptTo, start);
+        keptTo = end;
+      }
+      start = end;
     }
-    this.block = lines.slice(2);
+    if (keptTo > 0) this.block = kept + this.block.slice(keptTo);
   }
 
   private check(headerCountMax: number): ExchangeErrorCode | '' {
@@ -315,6 +324,8 @@ export class RequestReader {
           this.contentLength = value === '' ? 'none' : value;
           return;
         }
+        // Part of an offer that is not taken up, also where Connection does not name it. Source: RFC 7540 §3.2.1.
+        if (name === 'http2-settings') return;
         if (this.isOwnName(name)) return;
         break;
       case 15:
@@ -358,15 +369,23 @@ export class RequestReader {
 
   /** Takes out the headers that `Connection` names: they were for this hop. Source: RFC 9110 §7.6.1. */
   private removeConnectionNamed(): void {
-    const names = this.connection.toLowerCase().split(',');
-    for (const entry of names) {
+    const names = new Set<string>();
+    for (const entry of this.connection.toLowerCase().split(',')) {
       const name = entry.trim();
       if (name === 'close') this.isLastAsked = true;
       if (name === 'upgrade') this.isUpgradeAsked = true;
       if (name === '' || name === 'close' || name === 'keep-alive') continue;
       // Not for one hop, whatever is said here. Source: RFC 8470 §5.1.
       if (name === 'early-data') continue;
-      this.removeHeader(name);
+      names.add(name);
     }
+    this.removeHeaders(names);
   }
+}
+
+/** @param rest what follows the authority in an absolute-form target. */
+function originForm(method: string, rest: string): string {
+  // Without path and query it asks about the server. Source: RFC 9112 §3.2.4.
+  if (rest === '' && method === 'OPTIONS') return '*';
+  return rest.startsWith('/') ? rest : '/' + rest;
 }

@@ -26,7 +26,16 @@ export function foldedName(name: string): string {
 
 /** The value in a `Name: value` line, without the space around it, of which an upstream may send any amount. */
 export function valueIn(line: string, colon: number): string {
-  return line.slice(colon + 1).replaceAll(/^[ \t]+|[ \t]+$/g, '');
+  // Not a regular expression: `[ \t]+$` tries anew at each space inside a value, which takes a second for 16 KiB of them.
+  let start = colon + 1;
+  let end = line.length;
+  while (start < end && isBlank(line.charCodeAt(start))) start++;
+  while (end > start && isBlank(line.charCodeAt(end - 1))) end--;
+  return line.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }
 
 export interface HeaderBlock {

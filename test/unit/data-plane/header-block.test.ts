@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { headerBlockFromPairs } from '../../../src/data-plane/upstream/header-block.ts';
+import { headerBlockFromPairs, valueIn } from '../../../src/data-plane/upstream/header-block.ts';
 
 function blockOf(...pairs: string[]) {
   return headerBlockFromPairs(pairs.map((text) => Buffer.from(text, 'latin1')));
@@ -44,4 +44,21 @@ test('refuses what can be read in two ways', () => {
 
 test('bytes from 0x80 pass as they are', () => {
   assert.equal(blockOf('X', 'caf\u00e9')?.headerBlock, 'X: caf\u00e9');
+});
+
+test('a value is what stands between the spaces and tabs around it', () => {
+  assert.equal(valueIn('a: \t b \t c\t ', 1), 'b \t c');
+  assert.equal(valueIn('a:b', 1), 'b');
+  assert.equal(valueIn('a: \t ', 1), '');
+  assert.equal(valueIn('a:', 1), '');
+  // No other space: it is part of the value.
+  assert.equal(valueIn('a: \u00a0b', 1), '\u00a0b');
+});
+
+test('a value of many spaces costs one walk over it', () => {
+  const value = `x${' '.repeat(1_000_000)}x`;
+  const startMs = performance.now();
+  assert.equal(valueIn(`a: ${value}`, 1), value);
+  // Tried anew at each space it would be an hour.
+  assert.ok(performance.now() - startMs < 1000);
 });
