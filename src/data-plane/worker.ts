@@ -14,7 +14,7 @@ import {
 import { beat, setWorkerState } from '../shared-state/worker-table.ts';
 import type { PrimaryMessage, WorkerMessage, WorkerStart } from '../worker-messages.ts';
 import { CoarseTimerWheel } from './upstream/timer-wheel.ts';
-import { openH2Endpoint } from './upstream/h2/h2-endpoint.ts';
+import { h2Engine } from './upstream/h2/h2-endpoint.ts';
 import { openUndiciEndpoint } from './upstream/undici.ts';
 import { openWireEndpoint } from './upstream/wire/wire-endpoint.ts';
 import type { Listener, WorkerLog } from './listener.ts';
@@ -49,12 +49,12 @@ class WorkerServer {
 
   constructor(start: WorkerStart) {
     this.start = start;
-    const seed = (Date.now() ^ (start.worker * 0x9e3779b9)) | 0;
+    const random = new SeededRandom((Date.now() ^ (start.worker * 0x9e3779b9)) | 0);
     this.context = new WorkerContext(
       start,
-      { wire: openWireEndpoint, undici: openUndiciEndpoint, h2: openH2Endpoint },
+      { wire: openWireEndpoint, undici: openUndiciEndpoint, h2: h2Engine(random) },
       this.wheel,
-      new SeededRandom(seed),
+      random,
     );
   }
 

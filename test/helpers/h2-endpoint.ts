@@ -8,6 +8,7 @@ import {
 } from '../../src/data-plane/upstream/engine.ts';
 import { H2Endpoint } from '../../src/data-plane/upstream/h2/h2-endpoint.ts';
 import { CoarseTimerWheel } from '../../src/data-plane/upstream/timer-wheel.ts';
+import { SeededRandom } from '../../src/random.ts';
 import { CollectedResponse } from './collected-response.ts';
 import {
   engineConfig,
@@ -32,6 +33,7 @@ export class H2UnderTest {
       engineConfig(options),
       this.wheel,
       budget,
+      new SeededRandom(1),
     );
   }
 

@@ -228,6 +228,7 @@ export class H2Call implements UpstreamCall, Timed {
     flags: number,
     rawHeaders: readonly string[],
   ): void {
+    this.session?.onResponse();
     if (this.handler === null) return;
     const head = readHead(headers[':status'] ?? 0, rawHeaders);
     if (head === null) return this.fail('bad-response');

@@ -1,6 +1,7 @@
 // The h2 engine's sessions of one worker to one endpoint: gives each call a stream on the session with the fewest,
 // opens further sessions when those are well used, and lets calls wait in order when all are full. On a worker thread.
 import type { EndpointConfig, UpstreamConfig } from '../../../config/config.ts';
+import type { Random } from '../../../random.ts';
 import type { ConnectionBudget, ConnectionUser } from '../connection-budget.ts';
 import type {
   EndpointConnections,
@@ -14,13 +15,16 @@ import type {
 import { SocketOpener } from '../wire/socket-opener.ts';
 import { type CallHost, H2Call } from './h2-call.ts';
 import { H2Session, type SessionHost } from './h2-session.ts';
+import { OpenBackoff } from './open-backoff.ts';
 
 /** Streams of a session above which another is opened, where `perWorker` allows: a lost packet holds up all of one. */
 const STREAMS_COMFORTABLE = 100;
 
 /** `protocol: h2` and `h2c`. Throws nothing: what is wrong with an endpoint is told to its calls. */
-export const openH2Endpoint: OpenEndpoint = (endpoint, upstream, wheel, budget) =>
-  new H2Endpoint(endpoint, upstream, wheel, budget);
+export function h2Engine(random: Random): OpenEndpoint {
+  return (endpoint, upstream, wheel, budget) =>
+    new H2Endpoint(endpoint, upstream, wheel, budget, random);
+}
 
 export class H2Endpoint implements EndpointConnections, ConnectionUser, SessionHost, CallHost {
   readonly wheel: TimerWheel;
@@ -39,6 +43,7 @@ export class H2Endpoint implements EndpointConnections, ConnectionUser, SessionH
   /** In order of arrival. */
   private readonly waiting: Set<H2Call>;
   private openingCount: number;
+  private readonly backoff: OpenBackoff;
   private isClosing: boolean;
 
   constructor(
@@ -46,6 +51,7 @@ export class H2Endpoint implements EndpointConnections, ConnectionUser, SessionH
     upstream: UpstreamConfig,
     wheel: TimerWheel,
     budget: ConnectionBudget,
+    random: Random,
   ) {
     const { connection, timeouts, tls } = upstream;
     this.wheel = wheel;
@@ -62,6 +68,7 @@ export class H2Endpoint implements EndpointConnections, ConnectionUser, SessionH
     this.sessions = [];
     this.waiting = new Set();
     this.openingCount = 0;
+    this.backoff = new OpenBackoff(wheel, random);
     this.isClosing = false;
   }
 
@@ -95,6 +102,11 @@ export class H2Endpoint implements EndpointConnections, ConnectionUser, SessionH
   }
 
   private openMore(): void {
+    if (this.backoff.isHolding) {
+      // In a later turn: a failure never comes before dispatch has returned.
+      if (!this.hasProspect) setImmediate(() => this.failIfHeldBack());
+      return;
+    }
     const wantedCount = Math.max(1, Math.ceil(this.waiting.size / STREAMS_COMFORTABLE));
     while (this.openingCount < wantedCount && this.connectionCount < this.sessionsMax) {
       if (!this.budget.reserve(this, this.connectTimeoutMs)) return;
@@ -103,6 +115,18 @@ export class H2Endpoint implements EndpointConnections, ConnectionUser, SessionH
       // It reports to us; we keep it when it is ready.
       void new H2Session(this, this.opener);
     }
+  }
+
+  /** A session may take streams sooner or later. */
+  private get hasProspect(): boolean {
+    return this.openingCount > 0 || this.sessions.some((session) => session.isOffering);
+  }
+
+  /** Whoever waits goes elsewhere, instead of waiting until a session may be opened. */
+  private failIfHeldBack(): void {
+    if (this.waiting.size === 0 || this.hasProspect) return;
+    if (this.backoff.isHolding) this.failWaiting(this.backoff.code);
+    else this.openMore();
   }
 
   private serveWaiting(): void {
@@ -139,6 +163,10 @@ export class H2Endpoint implements EndpointConnections, ConnectionUser, SessionH
     this.restIfUnused(session);
   }
 
+  onAnswering(): void {
+    this.backoff.succeeded();
+  }
+
   onRoomOn(session: H2Session): void {
     if (this.waiting.size > 0) this.serveWaiting();
     this.restIfUnused(session);
@@ -162,9 +190,12 @@ export class H2Endpoint implements EndpointConnections, ConnectionUser, SessionH
     this.budget.release();
     this.onDraining(session);
     if (!session.isReady) this.openingCount--;
+    if (!session.isRetired && !session.hasAnswered) {
+      this.backoff.failed(code ?? 'connect-failure', session.openedMs);
+    }
     if (this.waiting.size === 0) return;
     // A dead endpoint is known after one attempt: whoever waited for it alone has failed with it.
-    if (!session.isReady && this.sessions.length === 0 && this.openingCount === 0) {
+    if (!session.isReady && !this.hasProspect) {
       return this.failWaiting(code ?? 'reset');
     }
     this.serveWaiting();

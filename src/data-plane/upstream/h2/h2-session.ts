@@ -1,7 +1,7 @@
 // One HTTP/2 connection to an endpoint: opens streams up to what the endpoint allows, notices that it is to go or has
 // died, and closes when nobody uses it. Owned by its host, the endpoint's pool. On a worker thread.
 //
-//   connecting ► ready (the endpoint's SETTINGS are here) ► draining (GOAWAY, or we close it) ► gone
+//   connecting ► ready (the endpoint's SETTINGS are here, and offer streams) ► draining (GOAWAY, or we close it) ► gone
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -31,6 +31,8 @@ export interface SessionHost {
   readonly connectTimeoutMs: number;
   /** The session can take streams now. */
   onReady(session: H2Session): void;
+  /** Its first response has begun. */
+  onAnswering(): void;
   /** A stream has ended: there is room for another. */
   onRoomOn(session: H2Session): void;
   /** The session takes no more streams; those that are open may end. */
@@ -48,13 +50,19 @@ export class H2Session implements Timed {
   activeCount: number;
   /** Responses that came to their end. */
   servedCount: number;
+  /** By the wheel. */
+  readonly openedMs: number;
   /** Why it broke; null = it has not. */
   failure: UpstreamErrorCode | null;
   isGone: boolean;
+  /** A response has begun on it. */
+  hasAnswered: boolean;
+  /** It was we who closed it. */
+  isRetired: boolean;
   private readonly host: SessionHost;
   private readonly session: ClientHttp2Session | null;
   private socket: Socket | null;
-  /** The endpoint has answered as an HTTP/2 server, whatever became of it. */
+  /** The endpoint has answered as an HTTP/2 server that takes streams, whatever became of it. */
   isReady: boolean;
   private isDraining: boolean;
   private isProbing: boolean;
@@ -71,8 +79,11 @@ export class H2Session implements Timed {
     this.wheelDeadlineMs = 0;
     this.activeCount = 0;
     this.servedCount = 0;
+    this.openedMs = host.wheel.readMs();
     this.failure = null;
     this.isGone = false;
+    this.hasAnswered = false;
+    this.isRetired = false;
     this.host = host;
     this.isReady = false;
     this.isDraining = false;
@@ -134,6 +145,11 @@ export class H2Session implements Timed {
     return session;
   }
 
+  /** The endpoint lets it have streams, be they all in use. */
+  get isOffering(): boolean {
+    return this.streamsMax > 0;
+  }
+
   /** There is room for one more stream. */
   get hasRoom(): boolean {
     const { session } = this;
@@ -168,6 +184,13 @@ export class H2Session implements Timed {
     }
   }
 
+  /** A response has begun. */
+  onResponse(): void {
+    if (this.hasAnswered) return;
+    this.hasAnswered = true;
+    this.host.onAnswering();
+  }
+
   onStreamClosed(): void {
     this.activeCount--;
     if (this.isGone) return;
@@ -183,6 +206,7 @@ export class H2Session implements Timed {
 
   /** Closes when its last stream has ended. */
   retire(): void {
+    this.isRetired = true;
     this.session?.close();
     this.drain();
   }
@@ -218,7 +242,8 @@ export class H2Session implements Timed {
 
   private ready(): void {
     if (this.isReady) return this.host.onRoomOn(this);
-    if (this.isGone) return;
+    // No streams at all: for a short time, says RFC 9113 § 6.5.2. It is waited for as a connection is.
+    if (this.isGone || this.isDraining || this.streamsMax === 0) return;
     this.isReady = true;
     this.host.wheel.disarm(this);
     this.host.onReady(this);

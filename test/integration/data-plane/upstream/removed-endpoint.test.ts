@@ -18,6 +18,7 @@ import { CoarseTimerWheel } from '../../../../src/data-plane/upstream/timer-whee
 import { openUndiciEndpoint } from '../../../../src/data-plane/upstream/undici.ts';
 import { UpgradeEndpoint } from '../../../../src/data-plane/upstream/upgrade/upgrade-endpoint.ts';
 import { WireEndpoint } from '../../../../src/data-plane/upstream/wire/wire-endpoint.ts';
+import { SeededRandom } from '../../../../src/random.ts';
 import { Accounting } from '../../../../src/shared-state/accounting.ts';
 import { allocate } from '../../../../src/shared-state/layout.ts';
 import { SharedState } from '../../../../src/shared-state/shared-state.ts';
@@ -81,7 +82,7 @@ describe('a removed endpoint with calls that wait for room', () => {
     h2: (connectTimeoutMs: number) => {
       const { port } = h2Backend.address() as AddressInfo;
       const config = engineConfig({ connectTimeoutMs });
-      const endpoint = new H2Endpoint(endpointAt(port), config, wheel, budget);
+      const endpoint = new H2Endpoint(endpointAt(port), config, wheel, budget, new SeededRandom(1));
       return { endpoint, remove: () => endpoint.close(), bodyLength: BODY_NONE };
     },
     // Any answer but 101 ends the call, too.

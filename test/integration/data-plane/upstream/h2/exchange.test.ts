@@ -54,6 +54,12 @@ async function serve(handle: Serve, settings: Settings = {}): Promise<Http2Serve
   return server;
 }
 
+async function serveGoaway(): Promise<Http2Server> {
+  const server = await serve(hello);
+  server.on('session', (session) => session.goaway());
+  return server;
+}
+
 function portOf(server: { address(): unknown }): number {
   return (server.address() as AddressInfo).port;
 }
@@ -423,6 +429,62 @@ describe('faults', () => {
     const both = [waiting.send().response, waiting.send().response];
     for (const response of both) assert.equal((await over(response)).outcome, 'connect-timeout');
     assert.equal(waiting.endpoint.connectionCount, 0);
+  });
+
+  test('no streams at all are waited for as a connection is', async () => {
+    const server = await serve(hello, { maxConcurrentStreams: 0 });
+    const under = engine(portOf(server), { connectTimeoutMs: 5_000 });
+    const calls = Array.from({ length: 20 }, () => under.send().response);
+    await eventually('a session', 5_000, () => sessions.length > 0 || undefined);
+    sessions[0]!.settings({ maxConcurrentStreams: 100 });
+    for (const response of calls) assert.equal((await over(response)).outcome, 'ok');
+    assert.equal(sockets.length, 1);
+  });
+
+  for (const [fault, code, listen] of [
+    ['offers no streams', 'connect-timeout', () => serve(hello, { maxConcurrentStreams: 0 })],
+    ['sends GOAWAY at once', 'connect-failure', serveGoaway],
+  ] as const) {
+    test(`an endpoint that ${fault} is asked less and less often`, async () => {
+      const server = await listen();
+      const under = engine(portOf(server), { connectTimeoutMs: 60, perWorker: 64 });
+      const outcomes = new Map<string, number>();
+      const endMs = performance.now() + 2_000;
+      while (performance.now() < endMs) {
+        const responses = Array.from({ length: 10 }, () => under.get('/', { mayQueue: false }));
+        const ended = await within('ten calls', 10_000, Promise.all(responses));
+        for (const { outcome } of ended) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      }
+      // Without pauses there are hundreds; the pauses before the ninth come to 800 ms and more.
+      assert.ok(sockets.length >= 3 && sockets.length <= 16, `${sockets.length} sessions`);
+      assert.ok((outcomes.get(code) ?? 0) > 100, JSON.stringify([...outcomes]));
+      assert.equal(outcomes.get('ok'), undefined);
+    });
+  }
+
+  test('one that is back serves within a second, and its pauses begin anew', async () => {
+    let isBroken = true;
+    const server = await serve(hello);
+    server.on('session', (session) => {
+      if (isBroken) session.destroy();
+    });
+    const under = engine(portOf(server));
+    for (let round = 0; round < 200; round++) {
+      assert.notEqual((await over(under.send().response)).outcome, 'ok');
+    }
+    isBroken = false;
+    await eventually('an answer', 5_000, async () =>
+      (await under.get()).outcome === 'ok' ? true : undefined,
+    );
+    const count = sockets.length;
+    sessions.at(-1)!.destroy();
+    await eventually(
+      'the end of it',
+      5_000,
+      () => under.endpoint.connectionCount === 0 || undefined,
+    );
+    assert.equal((await under.get()).outcome, 'ok');
+    assert.equal(sockets.length, count + 1);
   });
 
   test('an HTTP/1 server is a bad response', async () => {
