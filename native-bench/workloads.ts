@@ -64,7 +64,7 @@ const TWENTY_HEADERS = [
 
 /** All workloads, in the order of the reports. */
 export const WORKLOADS: readonly Workload[] = [
-  { ...SMALL_GET, extraPeers: ['millrace-auto-2', 'fast-proxy-undici'] },
+  { ...SMALL_GET, extraPeers: ['millrace-auto-2', 'nginx-2', 'fast-proxy-undici'] },
   {
     ...SMALL_GET,
     name: 'headers',

@@ -8,7 +8,7 @@ import {
   millraceWire,
   millraceWireFew,
 } from './millrace.ts';
-import { nginx, nginxBuffers } from './nginx.ts';
+import { nginx, nginx2, nginxBuffers } from './nginx.ts';
 import { fastProxy, fastProxyUndici, httpProxy, uws } from './node-server.ts';
 import type { Peer } from './peer.ts';
 import { relay } from './relay.ts';
@@ -20,6 +20,7 @@ export const BASELINE: Peer = nginx;
 export const PEERS: readonly Peer[] = [
   nginx,
   nginxBuffers,
+  nginx2,
   haproxy,
   relay,
   uws,

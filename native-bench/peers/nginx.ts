@@ -9,7 +9,14 @@ import type { Workload } from '../workloads.ts';
 import type { Ground, Peer } from './peer.ts';
 import { serveOn } from './serve.ts';
 
-function configuration(workload: Workload, ground: Ground, port: number, buffers: string): string {
+/** What is not the default. */
+interface Variant {
+  readonly workers: number;
+  /** Directives for the buffers. */
+  readonly buffers: string;
+}
+
+function configuration(workload: Workload, ground: Ground, port: number, variant: Variant): string {
   const tls =
     ground.certificate === null
       ? ''
@@ -18,7 +25,7 @@ function configuration(workload: Workload, ground: Ground, port: number, buffers
     ssl_protocols TLSv1.3;
     ssl_conf_command Ciphersuites ${cipherFor(workload)};`;
   return `
-worker_processes 1;
+worker_processes ${variant.workers};
 daemon off;
 pid ${ground.folder}/nginx.pid;
 error_log stderr error;
@@ -45,14 +52,14 @@ http {
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host $host;
-      ${buffers}
+      ${variant.buffers}
     }
   }
 }
 `;
 }
 
-function createNginx(name: string, title: string, buffers: string, isExtra: boolean): Peer {
+function createNginx(name: string, title: string, variant: Variant, isExtra: boolean): Peer {
   return {
     name,
     title,
@@ -71,7 +78,7 @@ function createNginx(name: string, title: string, buffers: string, isExtra: bool
       mkdirSync(folder, { recursive: true });
       const file = join(folder, 'nginx.conf');
       return serveOn((port) => {
-        writeFileSync(file, configuration(workload, { ...ground, folder }, port, buffers));
+        writeFileSync(file, configuration(workload, { ...ground, folder }, port, variant));
         return {
           command: findCommand('nginx') ?? 'nginx',
           args: ['-p', folder, '-e', 'stderr', '-c', file],
@@ -82,12 +89,23 @@ function createNginx(name: string, title: string, buffers: string, isExtra: bool
 }
 
 /** One worker, 128 kept connections, defaults otherwise. */
-export const nginx: Peer = createNginx('nginx', 'nginx', '', false);
+export const nginx: Peer = createNginx('nginx', 'nginx', { workers: 1, buffers: '' }, false);
 
 /** The same with `proxy_buffers 16 64k`. */
 export const nginxBuffers: Peer = createNginx(
   'nginx-buffers',
   'nginx, proxy_buffers 16 64k',
-  'proxy_buffers 16 64k; proxy_buffer_size 64k; proxy_busy_buffers_size 128k;',
+  {
+    workers: 1,
+    buffers: 'proxy_buffers 16 64k; proxy_buffer_size 64k; proxy_busy_buffers_size 128k;',
+  },
+  true,
+);
+
+/** Two workers: what a second one costs nginx itself on the machine of the run. */
+export const nginx2: Peer = createNginx(
+  'nginx-2',
+  'nginx, 2 workers',
+  { workers: 2, buffers: '' },
   true,
 );
