@@ -14,8 +14,9 @@ import {
 import { recordOutcome } from '../shared-state/outcome.ts';
 import { recordConnectFailure, recordConnected, recordStatus } from '../shared-state/slot-words.ts';
 import { PickRequest } from '../shared-state/upstream-table.ts';
+import { isGrpcAnswer, judgedStatus } from './grpc.ts';
 import { pickOn } from './pick-explainer.ts';
-import type { UpstreamErrorCode } from './upstream/engine.ts';
+import type { UpstreamErrorCode, UpstreamHead } from './upstream/engine.ts';
 import type { WorkerContext } from './worker-context.ts';
 import type { WorkerUpstream } from './worker-upstream.ts';
 
@@ -34,8 +35,12 @@ export class Attempt {
   startUs = 0;
   /** The endpoint may have seen the request. */
   isSent = false;
-  /** 5xx seen in this attempt: it is a failure even though it ends well. */
+  /** What is sent is a call with a deadline of its caller's. */
+  hasDeadline = false;
+  /** 5xx, or what is the same in gRPC, seen in this attempt: it is a failure even though it ends well. */
   isFailedStatus = false;
+  /** A gRPC call has begun to be answered: how it went is told in the trailers. */
+  private isStatusToCome = false;
   private readonly context: WorkerContext;
 
   constructor(context: WorkerContext) {
@@ -63,18 +68,33 @@ export class Attempt {
     this.count++;
     this.isSent = false;
     this.isFailedStatus = false;
+    this.isStatusToCome = false;
     this.startUs = this.pickUs;
     this.context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
   }
 
-  /** A response has begun. */
-  recordHead(status: number): void {
+  /**
+   * A response has begun.
+   * @param mayBeGrpc the client takes trailers, as gRPC clients do.
+   * @returns the status the endpoint is judged by: a gRPC answer without a body says in its head that it has failed.
+   */
+  recordHead(head: UpstreamHead, mayBeGrpc: boolean): number {
     const { context, slot } = this;
     recordConnected(context.state, slot);
-    recordStatus(context.state, slot, status);
-    if (status < 500) return;
-    this.isFailedStatus = true;
-    context.counters.addEndpoint(slot, COUNTER_RESPONSES_5XX, 1);
+    if (mayBeGrpc && head.status === 200 && isGrpcAnswer(head.headerBlock)) {
+      const status = judgedStatus(head.headerBlock, this.hasDeadline);
+      this.isStatusToCome = status === null;
+      if (status !== null) this.recordJudged(status);
+      return status ?? 200;
+    }
+    this.recordJudged(head.status);
+    if (head.status >= 500) context.counters.addEndpoint(slot, COUNTER_RESPONSES_5XX, 1);
+    return head.status;
+  }
+
+  private recordJudged(status: number): void {
+    recordStatus(this.context.state, this.slot, status);
+    if (status >= 500) this.isFailedStatus = true;
   }
 
   /** What this attempt says about its endpoint's speed. @param status or OUTCOME_*. */
@@ -98,11 +118,13 @@ export class Attempt {
     this.context.counters.addEndpoint(this.slot, COUNTER_BYTES_RECEIVED, bytes);
   }
 
-  /** A response is complete. */
-  recordEnd(): void {
+  /** A response is complete. @returns false: its trailers say that the endpoint has failed. */
+  recordEnd(trailers: string): boolean {
     const { context } = this;
+    if (this.isStatusToCome) this.recordJudged(judgedStatus(trailers, this.hasDeadline) ?? 200);
     const elapsedUs = context.clock.nowUs() - this.startUs;
     context.histograms.record(this.slot, this.upstream!.index, elapsedUs);
+    return !(this.isStatusToCome && this.isFailedStatus);
   }
 
   /** @param slot where the call was that failed; a hedged request has two. */

@@ -164,6 +164,7 @@ export class Exchange
     this.bodyLength = reader.bodyLength;
     this.acceptsTrailers = reader.acceptsTrailers;
     this.callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
+    this.current.hasDeadline = this.callerMs > 0;
     this.mayQueue = true;
     this.body.start(reader.bodyLength);
     this.messageBytesMax = reader.messageBytesMax;
@@ -376,15 +377,15 @@ export class Exchange
   onHead(head: UpstreamHead): void {
     const { current } = this;
     const upstream = current.upstream!;
-    current.recordHead(head.status);
-    if (head.status >= 500) {
+    const status = current.recordHead(head, this.acceptsTrailers);
+    if (status >= 500) {
       const mayRepeat = upstream.isRetryStatus(head.status) && upstream.isRetryMethod(this.method);
       if (mayRepeat && this.retries.retryElsewhere() === RETRY_SENT) return;
       this.verdict.fail();
     } else {
       this.verdict.pass();
     }
-    current.recordOutcome(head.status);
+    current.recordOutcome(status);
     this.isResponseBegun = true;
     this.body.stopRepeating();
     const route = this.route!;
@@ -409,7 +410,7 @@ export class Exchange
     const { context, current } = this;
     const { index } = current.upstream!;
     context.wheel.disarm(this);
-    current.recordEnd();
+    current.recordEnd('');
     // The circuit has its verdict now, and the retry is over.
     this.verdict.deliver(context, index);
     this.verdict.begin(NO_TRIAL);
@@ -424,7 +425,7 @@ export class Exchange
   }
 
   onEnd(trailers: string): void {
-    if (!this.isUpgraded) this.current.recordEnd();
+    if (!this.isUpgraded && !this.current.recordEnd(trailers)) this.verdict.fail();
     this.call = null;
     this.body.release();
     this.downstream.end(this.acceptsTrailers ? this.route!.responseRewrite.drop(trailers) : '');

@@ -1,6 +1,7 @@
-// What the proxy has to know of gRPC over HTTP/2: whose request is one, how long its caller waits, and how its caller is
-// told of an error. Source: grpc/doc/PROTOCOL-HTTP2.md. On worker threads.
+// What the proxy has to know of gRPC over HTTP/2: whose request is one, how long its caller waits, how its caller is
+// told of an error, and what the status of a call says about its endpoint. Source: grpc/doc/PROTOCOL-HTTP2.md. On worker threads.
 import { EXCHANGE_ERRORS, type ExchangeErrorCode } from '../errors.ts';
+import { blockPairs } from './upstream/trailers.ts';
 
 /** gRPC codes by the HTTP status an error has. Source: grpc/doc/http-grpc-status-mapping.md, statuscodes.md. */
 const GRPC_STATUSES: Readonly<Record<number, number>> = {
@@ -15,6 +16,21 @@ const GRPC_STATUSES: Readonly<Record<number, number>> = {
   504: 4,
 };
 const GRPC_UNAVAILABLE = 14;
+const GRPC_DEADLINE_EXCEEDED = 4;
+/** The last of gRPC's codes, UNAUTHENTICATED. */
+const GRPC_CODE_MAX = 16;
+
+/**
+ * The codes that speak against an endpoint, with the HTTP status of the same meaning. Source: google/rpc/code.proto, which
+ * Envoy's outlier detection goes by. Not UNIMPLEMENTED, which is 501 there: any client can ask for what does not exist.
+ */
+const FAILED_STATUSES: Readonly<Record<number, number>> = {
+  2: 500, // UNKNOWN
+  [GRPC_DEADLINE_EXCEEDED]: 504,
+  13: 500, // INTERNAL
+  [GRPC_UNAVAILABLE]: 503,
+  15: 500, // DATA_LOSS
+};
 
 /** Milliseconds in the units of grpc-timeout. */
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -42,6 +58,37 @@ export function grpcTimeoutMs(value: string): number {
   if (found === null) return 0;
   const ms = Math.ceil(Number(found[1]) * UNIT_MS[found[2]!]!);
   return Math.min(Math.max(ms, 1), TIMEOUT_MS_MAX);
+}
+
+/** @param block a response's headers, as UpstreamHead has them. */
+export function isGrpcAnswer(block: string): boolean {
+  // Most answers are not: they cost one look.
+  return block.includes('application/grpc') && isGrpcType(valueOf(block, 'content-type') ?? '');
+}
+
+/**
+ * The HTTP status that an endpoint is judged by, for the gRPC status of its answer.
+ * @param block headers or trailers.
+ * @param hasDeadline the caller set one: that it was too short does not speak against the endpoint.
+ * @returns null: the block holds no gRPC status.
+ */
+export function judgedStatus(block: string, hasDeadline: boolean): number | null {
+  const value = valueOf(block, 'grpc-status');
+  if (value === null) return null;
+  const code = /^\d{1,3}$/.test(value) ? Number(value) : Infinity;
+  // Clients read it as UNKNOWN.
+  if (code > GRPC_CODE_MAX) return 500;
+  if (code === GRPC_DEADLINE_EXCEEDED && hasDeadline) return 200;
+  return FAILED_STATUSES[code] ?? 200;
+}
+
+/** @param name in lower case. @returns the first value; null for none. */
+function valueOf(block: string, name: string): string | null {
+  const pairs = blockPairs(block);
+  for (let index = 0; index < pairs.length; index += 2) {
+    if (pairs[index]!.toLowerCase() === name) return pairs[index + 1]!;
+  }
+  return null;
 }
 
 /** The fields by which a gRPC client is told of an error, in trailers or in a head without a body. */

@@ -87,6 +87,7 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
     this.isWhole = !this.hasBody;
     this.current = new Attempt(context);
     this.current.upstream = upstream;
+    this.current.hasDeadline = request.reader.grpcTimeout !== '';
     const { pickRequest } = this.current;
     upstream.affinity.describe(pickRequest, request.reader, upstream.table, context.random);
   }
@@ -122,9 +123,9 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
   onSent(): void {}
 
   onHead(head: UpstreamHead): void {
-    this.current.recordHead(head.status);
-    this.current.recordOutcome(head.status);
-    if (head.status >= 500) this.verdict.fail();
+    const status = this.current.recordHead(head, this.acceptsTrailers);
+    this.current.recordOutcome(status);
+    if (status >= 500) this.verdict.fail();
     else this.verdict.pass();
   }
 
@@ -138,8 +139,8 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
     return true;
   }
 
-  onEnd(): void {
-    this.current.recordEnd();
+  onEnd(trailers: string): void {
+    if (!this.current.recordEnd(trailers)) this.verdict.fail();
     this.end();
   }
 

@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode } from '../../../src/errors.ts';
-import { grpcFields, grpcTimeoutMs, isGrpcType } from '../../../src/data-plane/grpc.ts';
+import {
+  grpcFields,
+  grpcTimeoutMs,
+  isGrpcAnswer,
+  isGrpcType,
+  judgedStatus,
+} from '../../../src/data-plane/grpc.ts';
 
 test('content types', () => {
   for (const type of ['application/grpc', 'application/grpc+proto', 'Application/GRPC; x=1']) {
@@ -11,6 +17,27 @@ test('content types', () => {
   for (const type of ['application/grpc-web', 'application/grpc-web+proto', 'text/html', '']) {
     assert.equal(isGrpcType(type), false, type);
   }
+});
+
+test('answers', () => {
+  assert.equal(isGrpcAnswer('x: 1\r\nContent-Type: application/grpc+proto'), true);
+  assert.equal(isGrpcAnswer('content-type: text/html\r\nx-was: application/grpc'), false);
+  assert.equal(isGrpcAnswer('content-type: application/grpc-web'), false);
+  assert.equal(isGrpcAnswer(''), false);
+});
+
+test('every status counts as docs/protocols.md says', () => {
+  const failed: Readonly<Record<number, number>> = { 2: 500, 4: 504, 13: 500, 14: 503, 15: 500 };
+  for (let code = 0; code <= 16; code++) {
+    assert.equal(judgedStatus(`a: b\r\nGrpc-Status: ${code}`, false), failed[code] ?? 200);
+  }
+  assert.equal(judgedStatus('grpc-status: 4', true), 200);
+  assert.equal(judgedStatus('grpc-status: 14', true), 503);
+  for (const value of ['17', '99', '1000', '-1', 'x', '', '1e1']) {
+    assert.equal(judgedStatus(`grpc-status: ${value}`, false), 500, value);
+  }
+  assert.equal(judgedStatus('grpc-message: 14', false), null);
+  assert.equal(judgedStatus('', false), null);
 });
 
 test('timeouts', () => {
