@@ -10,10 +10,10 @@ interface CheckOptions {
 export function registerCheck(program: Command): void {
   program
     .command('check')
-    .description('validate a configuration file; every problem is listed')
+    .description('validate a configuration file; every problem and warning is listed')
     .requiredOption('-c, --config <file>', 'the configuration: .yaml, .json or .toml')
     .action((options: CheckOptions) => {
-      const config = loadCheckedConfig(options.config, process.env);
+      const { config, warnings } = loadCheckedConfig(options.config, process.env);
       const upstreams = Object.values(config.upstreams);
       const counts = [
         count(config.listeners.length, 'listener'),
@@ -24,6 +24,10 @@ export function registerCheck(program: Command): void {
           'endpoint',
         ),
       ];
+      for (const { path, line, message } of warnings) {
+        const place = line > 0 ? `${options.config}:${line}` : options.config;
+        process.stderr.write(`${place}: warning: ${path}: ${message}\n`);
+      }
       process.stdout.write(`${options.config}: ok (${counts.join(', ')})\n`);
     });
 }

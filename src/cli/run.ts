@@ -5,7 +5,7 @@ import { loadCheckedConfig } from '../config/check-files.ts';
 import { Balancer } from '../control-plane/balancer.ts';
 import { StartTimeout } from '../control-plane/worker-life.ts';
 import { InputError } from '../errors.ts';
-import { createLogger, type Logger } from '../telemetry/log.ts';
+import { createLogger, logWarnings, type Logger } from '../telemetry/log.ts';
 import { letYoungHeapGrow } from './young-heap.ts';
 import { readVersion } from '../version.ts';
 
@@ -23,7 +23,7 @@ export function registerRun(program: Command): void {
 }
 
 async function serve(file: string): Promise<void> {
-  const config = loadCheckedConfig(file, process.env);
+  const { config, warnings, located } = loadCheckedConfig(file, process.env);
   const logger = createLogger({ level: config.log.level, isPretty: process.stdout.isTTY });
   const isTold = whenTold(logger);
   // From now on, or a reload asked for while workers start would end the process.
@@ -36,13 +36,13 @@ async function serve(file: string): Promise<void> {
   const balancer = await Balancer.start(config, {
     logger,
     readConfig: () => loadCheckedConfig(file, process.env),
-  }).catch((error: unknown) => giveUp(error, logger));
+  }).catch((error: unknown) => giveUp(located(error), logger));
   reload = () => {
     balancer.reloadFromSource().catch((error: unknown) => reportRefusal(logger, error));
   };
   const { listeners, admin } = balancer.addresses;
   logger.info({ version: readVersion(), workers: config.workers, listeners, admin }, 'ready');
-  if (config.log.access.enabled) logger.warn('log.access: this version writes no log of requests');
+  logWarnings(logger, warnings);
   letYoungHeapGrow();
   if (isReloadDue) reload();
   const fault = await isTold;

@@ -7,7 +7,8 @@ import { InputError, type Problem } from '../errors.ts';
 import type { Config } from './config.ts';
 import { readConfig } from './load.ts';
 import type { Environment } from './prepare.ts';
-import { formatPath, type LineOf, type TreePath } from './tree.ts';
+import { formatPath, parsePath, type LineOf, type TreePath } from './tree.ts';
+import { findWarnings, type ConfigWarning } from './warnings.ts';
 
 interface Report {
   (path: TreePath, expected: string, found: string): void;
@@ -15,13 +16,28 @@ interface Report {
 
 const CERTIFICATE_PATTERN = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
+/** A configuration file that was read and found good. */
+export interface CheckedConfig {
+  readonly config: Config;
+  readonly warnings: readonly ConfigWarning[];
+  /** What was found wrong with the configuration later, with file and lines; any other error as it is. */
+  readonly located: (error: unknown) => unknown;
+}
+
 /** Loads a configuration file as load.ts does, and opens the files it names too.
  *  @throws InputError with every problem. */
-export function loadCheckedConfig(file: string, environment: Environment): Config {
+export function loadCheckedConfig(file: string, environment: Environment): CheckedConfig {
   const { config, lineOf } = readConfig(file, environment);
   const problems = checkFiles(config, lineOf);
   if (problems.length > 0) throw new InputError(file, problems);
-  return config;
+  const located = (error: unknown): unknown => {
+    if (!(error instanceof InputError)) return error;
+    return new InputError(
+      file,
+      error.problems.map((each) => ({ ...each, line: lineOf(parsePath(each.path)) })),
+    );
+  };
+  return { config, warnings: findWarnings(config, lineOf), located };
 }
 
 /** Every file that cannot be read or does not hold what it should; empty when all are good. */

@@ -127,7 +127,9 @@ const discovery = section(
       z
         .record(z.string(), z.unknown(), { error: 'a mapping' })
         .optional()
-        .describe(`Options of the ${source} source of endpoints.`),
+        .describe(
+          `Options of the ${source} source of endpoints. Not read by this version, which says so.`,
+        ),
     ]),
   ),
 );

@@ -18,6 +18,12 @@ export function formatPath(path: TreePath): string {
   return text;
 }
 
+/** The path that a text stands for. Of a name with a dot in it only the part before the dot is found. */
+export function parsePath(text: string): TreePath {
+  const steps = text.match(/[^.[\]]+/g) ?? [];
+  return steps.map((step) => (/^\d+$/.test(step) ? Number(step) : step));
+}
+
 /** Whether a value is a mapping made of keys only (no date, no class instance). */
 export function isMapping(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false;

@@ -3,12 +3,14 @@
 // keeps them true. Created by `millrace run`, by the demo and by tests.
 import type { Logger } from 'pino';
 import { systemClock } from '../clock.ts';
+import type { CheckedConfig } from '../config/check-files.ts';
 import type { Config, ListenerConfig, PolicyName } from '../config/config.ts';
 import { InputError } from '../errors.ts';
 import { SeededRandom } from '../random.ts';
 import { allocate } from '../shared-state/layout.ts';
 import { nudgePending } from '../shared-state/pending-cells.ts';
 import { SharedState } from '../shared-state/shared-state.ts';
+import { logWarnings } from '../telemetry/log.ts';
 import type { StateReport } from '../telemetry/state-report.ts';
 import type { Administered, ExplainReport } from './admin/administered.ts';
 import { AdminServer } from './admin/server.ts';
@@ -36,7 +38,7 @@ const WORKER_MODULE = new URL('../data-plane/worker.js', import.meta.url);
 export interface BalancerOptions {
   readonly logger: Logger;
   /** Reads the configuration again for a reload. @throws InputError */
-  readonly readConfig?: () => Config;
+  readonly readConfig?: () => CheckedConfig;
   /** Another worker for tests. */
   readonly workerModule?: URL;
 }
@@ -173,7 +175,13 @@ export class Balancer implements Administered {
     if (this.options.readConfig === undefined) {
       throw new UnknownNameError('configuration file', 'to read again');
     }
-    await this.reload(this.options.readConfig());
+    const { config, warnings, located } = this.options.readConfig();
+    try {
+      await this.reload(config);
+    } catch (error) {
+      throw located(error);
+    }
+    logWarnings(this.logger, warnings);
   }
 
   /** Lasts until the next reload. @throws UnknownNameError, InputError */
@@ -231,7 +239,6 @@ export class Balancer implements Administered {
   private async open(): Promise<void> {
     const { listeners, admin } = this.live.current;
     allowHeaderBytes(listeners);
-    this.warnOfListeners(listeners);
     this.admin = await AdminServer.open(admin.address, {
       balancer: this,
       logger: this.logger,
@@ -244,14 +251,6 @@ export class Balancer implements Administered {
     } catch (error) {
       await this.shut();
       throw error instanceof ListenFailure ? toInputError(error, listeners) : error;
-    }
-  }
-
-  private warnOfListeners(listeners: readonly ListenerConfig[]): void {
-    for (const { name, proxyProtocol, trustedProxies, address } of listeners) {
-      if (!proxyProtocol || trustedProxies.length > 0 || address.kind === 'unix') continue;
-      const why = 'proxyProtocol without trustedProxies: who connects may name any client address';
-      this.logger.warn({ listener: name, why }, 'everybody is believed on this listener');
     }
   }
 

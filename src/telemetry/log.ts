@@ -4,6 +4,7 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { PinoPretty } from 'pino-pretty';
 import type { LogLevel } from '../config/config.ts';
+import type { ConfigWarning } from '../config/warnings.ts';
 
 export type { Logger };
 
@@ -33,4 +34,11 @@ export function createLogger({ level, destination, isPretty = false }: LogOption
   // Whoever read the log is gone. That is no reason to stop serving, and nowhere to report it.
   stdout.on('error', () => undefined);
   return pino(options, stdout);
+}
+
+/** Says what the configuration that is now in force asks for in vain. */
+export function logWarnings(logger: Logger, warnings: readonly ConfigWarning[]): void {
+  for (const { path, line, message } of warnings) {
+    logger.warn({ path, line }, `configuration: ${path}: ${message}`);
+  }
 }

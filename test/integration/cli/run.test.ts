@@ -79,7 +79,9 @@ describe('millrace run', () => {
     const millrace = await MillraceProcess.start(tree('127.0.0.1:9', { log }));
     try {
       const isTold = (): boolean =>
-        millrace.log.some(({ msg }) => String(msg).startsWith('log.access: '));
+        millrace.log.some(({ msg }) =>
+          String(msg).startsWith('configuration: log.access.enabled: '),
+        );
       await until(isTold, 'the warning');
     } finally {
       await millrace.stop();
@@ -142,6 +144,41 @@ describe('millrace run', () => {
       await answer;
     } finally {
       await millrace.stop();
+      close(server);
+    }
+  });
+
+  test('SIGHUP with what needs a restart, or is asked for in vain: file and line are logged', async () => {
+    const millrace = await MillraceProcess.start(tree('127.0.0.1:1'));
+    const recorded = (text: string): Record<string, unknown> | undefined =>
+      millrace.log.find((record) => String(record['msg']).includes(text));
+    try {
+      millrace.reload({ ...tree('127.0.0.1:1'), workers: 7 });
+      await until(() => recorded('reload refused') !== undefined, 'the refusal is logged');
+      assert.match(
+        String(recorded('reload refused')!['msg']),
+        /millrace\.json:1: workers: expected 2 as long as the process runs.*, found 7$/,
+      );
+      millrace.reload({ ...tree('127.0.0.1:1'), rateLimits: { forgotten: {} } });
+      await until(() => recorded('forgotten') !== undefined, 'the warning is logged');
+      assert.deepEqual(
+        [recorded('forgotten')!['level'], recorded('forgotten')!['line']],
+        ['warn', 1],
+      );
+    } finally {
+      await millrace.stop();
+    }
+  });
+
+  test('an address in use: the file and the line, exit 1', async () => {
+    const { server, address } = await holdingBackend();
+    try {
+      const listeners = [{ name: 'web', address }];
+      await assert.rejects(
+        MillraceProcess.start({ ...tree('127.0.0.1:1'), listeners }),
+        /left with 1: .*millrace\.json:1: listeners\[0\]\.address: expected .*in use/,
+      );
+    } finally {
       close(server);
     }
   });

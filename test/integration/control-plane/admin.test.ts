@@ -90,7 +90,7 @@ describe('admin API', () => {
     balancer = await Balancer.start(configWith(), {
       logger,
       workerModule,
-      readConfig: () => next(),
+      readConfig: () => ({ config: next(), warnings: [], located: (error) => error }),
     });
     delete process.env['MILLRACE_FAULTS'];
   });

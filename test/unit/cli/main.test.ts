@@ -67,6 +67,15 @@ test('check opens the certificates that the file names', async (context) => {
   assert.match(err, /a\.yaml:1: listeners\[0\]\.tls\.certificates\[0\]\.cert: expected a readable/);
 });
 
+test('check names what is asked for in vain, and exits 0', async (context) => {
+  const text = `${MINIMAL}rateLimits: { forgotten: {} }\n`;
+  const file = join(temporaryFolder(context, { 'a.yaml': text }), 'a.yaml');
+  const { code, out, err } = await millrace('check', '-c', file);
+  assert.equal(code, 0);
+  assert.match(out, /ok/);
+  assert.equal(err, `${file}:4: warning: rateLimits.forgotten: no route has this limit\n`);
+});
+
 test('schema prints the JSON Schema', async () => {
   const { code, out, err } = await millrace('schema');
   assert.deepEqual([code, err], [0, '']);
