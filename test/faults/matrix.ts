@@ -109,8 +109,7 @@ const BY_FAULT: Readonly<Record<Fault, ByPosition>> = {
     'between-responses': [REFUSED_ANSWER, NO_FAULT],
   },
   oversized: {
-    // 1,000 interim responses, which undici does not count.
-    'before-headers': [REFUSED_ANSWER, TIMED_OUT],
+    'before-headers': REFUSED_ANSWER,
     'in-headers': REFUSED_ANSWER,
     'in-body': [REFUSED_ANSWER, BROKEN_OFF],
     'between-responses': [REFUSED_ANSWER, NO_FAULT],

@@ -96,7 +96,7 @@ export class FaultField {
 
   private targetOf(one: FaultCase, scene: Scene): string {
     if (one.fault === 'refuse') return scene === 'rescued' ? '/one-refuses' : '/all-refuse';
-    // undici waits for what is to come behind a thousand interim answers or a long chunk extension.
+    // undici waits for what is to come behind a long chunk extension.
     const isSilent = one.fault === 'stall' || one.fault === 'oversized';
     return `/${scene === 'rescued' ? 'one' : 'all'}${isSilent ? '-short' : ''}`;
   }

@@ -76,6 +76,8 @@ export class RawSession {
   readonly counts: Map<number, number> = new Map();
   /** Error code of the GOAWAY that came; -1 = none. */
   goawayCode = -1;
+  /** What came first of these on any stream: a final status, if HPACK has it as one byte, or `reset CODE`; '' = nothing. */
+  outcome = '';
   isClosed = false;
   readonly closed: Promise<void>;
   private held: Buffer = Buffer.alloc(0);
@@ -122,8 +124,22 @@ export class RawSession {
       const type = rest[3]!;
       this.counts.set(type, (this.counts.get(type) ?? 0) + 1);
       if (type === FrameType.GOAWAY) this.goawayCode = rest.readUInt32BE(13);
+      if (this.outcome === '') this.outcome = outcomeOf(type, rest.subarray(9, 9 + length));
       rest = rest.subarray(9 + length);
     }
     this.held = rest;
   }
+}
+
+/** Statuses that are in HPACK's static table, by their byte. Source: RFC 7541 Appendix A. */
+const STATUSES: Readonly<Record<number, string>> = {
+  0x88: '200',
+  0x8c: '400',
+  0x8d: '404',
+  0x8e: '500',
+};
+
+function outcomeOf(type: number, payload: Buffer): string {
+  if (type === FrameType.RST_STREAM) return `reset ${payload.readUInt32BE(0)}`;
+  return type === FrameType.HEADERS ? (STATUSES[payload[0]!] ?? '') : '';
 }

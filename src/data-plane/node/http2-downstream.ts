@@ -46,6 +46,7 @@ export class Http2Downstream implements Downstream, Flushable {
   private bodyLength: number = BODY_UNSIZED;
   private trailers = '';
   private isOnlyHead = false;
+  private isContradiction = false;
   /** The stream waits for trailers when its body has ended. */
   private hasTrailers = false;
   /** What broke a gRPC response off. */
@@ -138,6 +139,8 @@ export class Http2Downstream implements Downstream, Flushable {
     this.headers = responseHeaders(head.status, headerBlock ?? head.headerBlock);
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers['content-length'] = String(length);
+    // Node ends a stream with the head of a 205, which may have no content: the length would be a lie.
+    this.isContradiction = head.status === 205 && length > 0;
     turnEnd.add(this);
   }
 
@@ -222,6 +225,10 @@ export class Http2Downstream implements Downstream, Flushable {
     if (this.isHeadWritten) return true;
     const { stream } = this;
     if (stream.destroyed || stream.closed) return false;
+    if (this.isContradiction) {
+      this.exchange.refuse('bad-response');
+      return false;
+    }
     try {
       const endStream = this.bodyLength === BODY_ABSENT || this.isOnlyHead;
       // A body of known length ends without them: an empty frame is spared.

@@ -28,6 +28,9 @@ export const BODY_CHUNKED = -2;
 /** The request opens a WebSocket: after an answer of 101 bytes flow both ways until one side ends. */
 export const BODY_UPGRADE = -3;
 
+/** Interim responses (1xx) before a final one: an endpoint that sends more would be waited for without end. */
+export const INTERIM_COUNT_MAX = 16;
+
 /** Read during dispatch only: the object may be used again as soon as dispatch returns. */
 export interface UpstreamRequest {
   /** Upper case as the client sent it. */

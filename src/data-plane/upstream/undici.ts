@@ -10,6 +10,7 @@ import type { ConnectionBudget } from './connection-budget.ts';
 import {
   BODY_CHUNKED,
   BODY_NONE,
+  INTERIM_COUNT_MAX,
   type EndpointConnections,
   type OpenEndpoint,
   type UpstreamCall,
@@ -148,6 +149,7 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
   private isOver = false;
   private isPaused = false;
   private isNotModified = false;
+  private interimCount = 0;
 
   constructor(request: UpstreamRequest, handler: UpstreamHandler) {
     this.handler = handler;
@@ -226,23 +228,30 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     _headers: unknown,
     reason?: string,
   ): void {
-    // 1xx are not passed on; uWS has answered Expect itself.
-    if (this.isOver || status < 200) return;
+    if (this.isOver) return;
+    if (status < 200) return this.countInterim(controller);
     this.isNotModified = status === 304;
     const raw = (controller as unknown as { rawHeaders: Buffer[] }).rawHeaders;
     const block = headerBlockFromPairs(raw);
-    if (block === null) {
-      this.isOver = true;
-      controller.abort(new Error('bad response'));
-      this.handler.onError('bad-response');
-      return;
-    }
+    if (block === null) return this.refuse(controller);
     this.handler.onHead({
       status,
       reason: reason ?? '',
       headerBlock: block.headerBlock,
       contentLength: block.contentLength,
     });
+  }
+
+  /** 1xx are not passed on: who listens has answered Expect itself. undici starts its clock anew with each of them. */
+  private countInterim(controller: Dispatcher.DispatchController): void {
+    this.interimCount++;
+    if (this.interimCount > INTERIM_COUNT_MAX) this.refuse(controller);
+  }
+
+  private refuse(controller: Dispatcher.DispatchController): void {
+    this.isOver = true;
+    controller.abort(new Error('bad response'));
+    this.handler.onError('bad-response');
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -191,6 +191,17 @@ function runOn(listener: string, engine: string): void {
     assert.deepEqual([status, body], [200, 'ok']);
   });
 
+  test('an endpoint that sends interim answers without end is given up', async () => {
+    const { status, headers } = await answered(
+      (connection) => void connection.drip('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(10_000)),
+      'GET / HTTP/1.1\r\nHost: a\r\n\r\n',
+    );
+    assert.equal(status, 502);
+    assert.ok(
+      headers.some(([name, value]) => /^x-millrace-error$/i.test(name) && value === 'bad-response'),
+    );
+  });
+
   // ── ranges and conditions ──
 
   test('Range and conditions pass, and 206, 416, 304 and 412 come back as they are', async () => {

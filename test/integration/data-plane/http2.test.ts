@@ -76,6 +76,10 @@ before(async () => {
       response.end('hello');
       return;
     }
+    if (path === '/reset-content') {
+      response.writeHead(205, { 'Content-Length': 2 }).end('hi');
+      return;
+    }
     if (path === '/two-types') {
       response.writeHead(200, ['Content-Type', 'a/b', 'Content-Type', 'c/d']).write('x');
       response.on('close', () => events.push('gone'));
@@ -306,6 +310,11 @@ describe('a response over HTTP/2', () => {
     assert.deepEqual([headers[':status'], headers['x-millrace-error']], [502, 'bad-response']);
     // Nobody reads the rest of it.
     await eventually('the end of it', 5000, () => (events.includes('gone') ? true : undefined));
+  });
+
+  test('a 205 with content, which Node would end behind its head, is 502', async () => {
+    const { headers } = await send(plain, { ':path': '/reset-content' });
+    assert.deepEqual([headers[':status'], headers['x-millrace-error']], [502, 'bad-response']);
   });
 });
 

@@ -8,6 +8,7 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
 import {
   BODY_CHUNKED,
+  INTERIM_COUNT_MAX,
   type Timed,
   type TimerWheel,
   type UpstreamCall,
@@ -18,9 +19,6 @@ import {
 import { trailerBlock } from '../trailers.ts';
 import { readHead, type RequestFields, requestFields, trailerFields } from './h2-fields.ts';
 import type { H2Session } from './h2-session.ts';
-
-/** Interim responses before a final one. */
-const INTERIM_COUNT_MAX = 16;
 
 /** The endpoint's pool, as its calls see it. */
 export interface CallHost {

@@ -4,11 +4,10 @@
 // What the whole read says is known before any of it is handed out: a response that is followed by bytes
 // nobody asked for is refused before its head is passed on, if both came in one read.
 import { CHUNKED_BAD, ChunkedDecoder } from './chunked-decoder.ts';
+import { INTERIM_COUNT_MAX } from '../engine.ts';
 import { trailerBlockOfText } from '../trailers.ts';
 import { HEAD_BAD, HEAD_BYTES_MAX, HEAD_INCOMPLETE, ResponseHead } from './response-head.ts';
 
-/** Interim responses before a final one. */
-const INTERIM_COUNT_MAX = 16;
 /** A head of fewer bytes is read again with every byte, so that what is no HTTP is seen at once. */
 const EARLY_BYTES = 64;
 const SPILL_BYTES_INITIAL = 2048;
