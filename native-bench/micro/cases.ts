@@ -13,6 +13,8 @@ export interface MicroCase {
    * null = the policy alone.
    */
   readonly explain: number | null;
+  /** Of `pick`: for a request that may be sent only once, endpoints that owe an answer. */
+  readonly isSentOnce: boolean;
   /** Of `head`: which of HEADS. */
   readonly head: keyof typeof HEADS;
   /** Of `limit`. */
@@ -38,6 +40,7 @@ export const HEADS = {
 
 const ENDPOINT_COUNTS = [3, 16, 64, 1000] as const;
 const EXPLAINED_POLICIES = ['round-robin', 'least-connections'] as const;
+const SENT_ONCE_POLICIES = ['round-robin', 'least-connections', 'power-of-two'] as const;
 const EXPLAIN_SHARES = [0, 0.01] as const;
 const THREAD_COUNTS = [1, 2] as const;
 
@@ -45,7 +48,7 @@ const THREAD_COUNTS = [1, 2] as const;
 export function nameOf(one: MicroCase): string {
   if (one.operation === 'pick') {
     const suffix = one.explain === null ? '' : `, explain ${one.explain}`;
-    return `pick and release: ${one.policy}${suffix}`;
+    return `pick and release: ${one.policy}${suffix}${one.isSentOnce ? ', sent once' : ''}`;
   }
   if (one.operation === 'head') {
     return `response head scan: ${one.head}, ${HEADS[one.head].length} bytes`;
@@ -61,6 +64,7 @@ export function allCases(): MicroCase[] {
     policy: 'round-robin',
     endpoints: 3,
     explain: null,
+    isSentOnce: false,
     head: 'small',
     algorithm: 'leaky-bucket',
     threads: 1,
@@ -70,6 +74,11 @@ export function allCases(): MicroCase[] {
       for (const threads of THREAD_COUNTS) {
         cases.push({ ...base, operation: 'pick', policy, endpoints, threads });
       }
+    }
+  }
+  for (const policy of SENT_ONCE_POLICIES) {
+    for (const endpoints of ENDPOINT_COUNTS) {
+      cases.push({ ...base, operation: 'pick', policy, endpoints, isSentOnce: true });
     }
   }
   for (const policy of EXPLAINED_POLICIES) {

@@ -7,6 +7,7 @@ import { ResponseHead } from '../../src/data-plane/upstream/wire/response-head.t
 import { HistogramRecorder } from '../../src/shared-state/histograms.ts';
 import type { SharedStateBuffers } from '../../src/shared-state/layout.ts';
 import { SharedState } from '../../src/shared-state/shared-state.ts';
+import { expectAnswer, learnUsual } from '../../src/shared-state/standing-still.ts';
 import { PickRequest, type UpstreamTable } from '../../src/shared-state/upstream-table.ts';
 import type { LimitTableBuffers } from '../../src/shared-state/limit-table.ts';
 import { openLimit } from '../../test/helpers/rate-limit.ts';
@@ -34,7 +35,7 @@ export function createSubject(
   limits: LimitTableBuffers,
   worker: number,
 ): Subject {
-  if (one.operation === 'pick') return createPick(buffers, worker, one.explain);
+  if (one.operation === 'pick') return createPick(one, buffers, worker);
   if (one.operation === 'head') return createHeadScan(HEADS[one.head]);
   if (one.operation === 'limit') return createLimit(one.algorithm, limits, worker);
   return createRecord(buffers, worker);
@@ -67,8 +68,13 @@ function createLimit(
   };
 }
 
-function createPick(buffers: SharedStateBuffers, worker: number, explain: number | null): Subject {
+function createPick(
+  { explain, isSentOnce }: MicroCase,
+  buffers: SharedStateBuffers,
+  worker: number,
+): Subject {
   const { table, accounting } = openView(buffers, worker);
+  if (isSentOnce) expectAnswers(new SharedState(buffers));
   const choose = explain === null ? pickEndpoint : createExplainedPick(table, explain);
   const random = new SeededRandom(worker + 1);
   const request = new PickRequest();
@@ -81,6 +87,7 @@ function createPick(buffers: SharedStateBuffers, worker: number, explain: number
       for (let count = 0; count < OPERATIONS_PER_BATCH; count++) {
         turn = (turn + 1) | 0;
         request.reset();
+        request.isSentOnce = isSentOnce;
         request.keyHash = mix32(turn);
         request.nowMs = (turn >> 8) & 0xffff;
         const index = choose(table, request, random);
@@ -90,6 +97,14 @@ function createPick(buffers: SharedStateBuffers, worker: number, explain: number
       }
     },
   };
+}
+
+/** Every endpoint owes an answer that is not missed at any time of the picks, whose clock ends at 65 s. */
+function expectAnswers(state: SharedState): void {
+  for (let slot = 0; slot < state.sizes.endpoints; slot++) {
+    learnUsual(state, slot, 60e6);
+    expectAnswer(state, slot, 10_000);
+  }
 }
 
 /** The pick as a request makes it, on an upstream that explains a share of its picks to nobody. */

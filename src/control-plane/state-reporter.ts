@@ -9,6 +9,7 @@ import {
   readUpstreamCounter,
   readWorkerCounter,
 } from '../shared-state/counters.ts';
+import { timeWordOf } from '../shared-state/decaying.ts';
 import {
   quantileUs,
   readSlotHistogram,
@@ -49,6 +50,7 @@ import {
   flagsOf,
   readUpstreamLive,
 } from '../shared-state/slot-words.ts';
+import { patienceMs, standsStill } from '../shared-state/standing-still.ts';
 import { readWorker } from '../shared-state/worker-table.ts';
 import type {
   EndpointReport,
@@ -211,6 +213,8 @@ export class StateReporter {
       bytesReceived: readEndpointCounter(state, slot, COUNTER_BYTES_RECEIVED),
       consecutiveConnectFailures: connectFailuresOf(state, slot),
       consecutive5xx: consecutive5xxOf(state, slot),
+      standsStill: standsStill(state.slots, slot, timeWordOf(systemClock.nowUs())),
+      patienceMs: patienceMs(state, slot),
       health: healthOf(flags),
       state: live.stateOf(upstream, address),
       ejected: (flags & (FLAG_EJECTED | FLAG_EJECTED_CONNECT)) !== 0,

@@ -13,6 +13,14 @@ import {
 } from '../shared-state/layout.ts';
 import { recordOutcome } from '../shared-state/outcome.ts';
 import { recordConnectFailure, recordConnected, recordStatus } from '../shared-state/slot-words.ts';
+import {
+  NOT_EXPECTED,
+  expectAnswer,
+  learnUsual,
+  recordMoving,
+  recordStillMoving,
+  withdrawExpected,
+} from '../shared-state/standing-still.ts';
 import { PickRequest } from '../shared-state/upstream-table.ts';
 import { isGrpcAnswer, judgedStatus } from './grpc.ts';
 import { pickOn } from './pick-explainer.ts';
@@ -42,6 +50,10 @@ export class Attempt {
   /** A gRPC call has begun to be answered: how it went is told in the trailers. */
   private isStatusToCome = false;
   private readonly context: WorkerContext;
+  /** When the endpoint had all of the request; 0 = it has not. */
+  private askedUs = 0;
+  /** As expectAnswer(); NOT_EXPECTED once something has come. */
+  private expected: number = NOT_EXPECTED;
 
   constructor(context: WorkerContext) {
     this.context = context;
@@ -62,15 +74,32 @@ export class Attempt {
     return pickOn(this.upstream!, this.pickRequest, this.context.random, this.pickUs);
   }
 
-  /** The request goes to `slot`, where a place is reserved. */
-  begin(slot: number): void {
+  /** The request goes to `slot`, where a place is reserved. @param isWhole all of it is here; else recordAsked() follows. */
+  begin(slot: number, isWhole: boolean): void {
     this.slot = slot;
     this.count++;
     this.isSent = false;
     this.isFailedStatus = false;
     this.isStatusToCome = false;
     this.startUs = this.pickUs;
+    this.askedUs = 0;
+    this.expected = NOT_EXPECTED;
+    if (isWhole) this.recordAsked(this.startUs);
     this.context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
+  }
+
+  /** The endpoint has all of the request, as fast as it takes it: it owes an answer. */
+  recordAsked(nowUs: number): void {
+    this.askedUs = nowUs;
+    this.expected = expectAnswer(this.context.state, this.slot, timeWordOf(nowUs));
+  }
+
+  /** The attempt ends, or may have ended, without an answer: none is expected by it. */
+  withdraw(): void {
+    if (this.expected === NOT_EXPECTED) return;
+    const { context, slot, expected } = this;
+    this.expected = NOT_EXPECTED;
+    withdrawExpected(context.state, slot, expected, timeWordOf(context.clock.nowUs()));
   }
 
   /**
@@ -80,6 +109,8 @@ export class Attempt {
    */
   recordHead(head: UpstreamHead, mayBeGrpc: boolean): number {
     const { context, slot } = this;
+    this.expected = NOT_EXPECTED;
+    recordMoving(context.state, slot);
     recordConnected(context.state, slot);
     if (mayBeGrpc && head.status === 200 && isGrpcAnswer(head.headerBlock)) {
       const status = judgedStatus(head.headerBlock, this.hasDeadline);
@@ -105,6 +136,13 @@ export class Attempt {
     const { ewmaDecayMs } = this.upstream!.table;
     const nowMs = timeWordOf(nowUs);
     recordOutcome(context.state, context.worker, this.slot, status, elapsedUs, nowMs, ewmaDecayMs);
+    const isAnswer = status > 0 && status < 500;
+    if (isAnswer && this.askedUs > 0) learnUsual(context.state, this.slot, nowUs - this.askedUs);
+  }
+
+  /** The endpoint has all of the request. */
+  get isAsked(): boolean {
+    return this.askedUs > 0;
   }
 
   /** Bytes of a request body went to the endpoint; a write may itself have ended the attempt. */
@@ -115,6 +153,7 @@ export class Attempt {
 
   /** Bytes of a response body came. */
   recordReceived(bytes: number): void {
+    recordStillMoving(this.context.state, this.slot);
     this.context.counters.addEndpoint(this.slot, COUNTER_BYTES_RECEIVED, bytes);
   }
 
@@ -145,6 +184,7 @@ export class Attempt {
   /** Gives the endpoint back and remembers not to try it again. */
   release(): void {
     if (this.slot === NO_SLOT) return;
+    this.withdraw();
     const slot = this.slot;
     this.slot = NO_SLOT;
     this.pickRequest.addTried(slot);

@@ -126,6 +126,8 @@ export class Exchange
   private isAwaitingBody = false;
   /** Counted in the upstream. */
   private isEntered = false;
+  /** All of the request has come from the client. */
+  private isWhole = false;
   private isResponseBegun = false;
   /** It is a WebSocket now: how long it lasts says nothing of its endpoint. */
   private isUpgraded = false;
@@ -166,6 +168,7 @@ export class Exchange
     this.callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
     this.current.hasDeadline = this.callerMs > 0;
     this.mayQueue = true;
+    this.isWhole = reader.bodyLength === BODY_NONE || reader.bodyLength === 0;
     this.body.start(reader.bodyLength);
     this.messageBytesMax = reader.messageBytesMax;
     context.adoptIfStale();
@@ -183,6 +186,7 @@ export class Exchange
     this.current.upstream = upstream;
     upstream.affinity.describe(this.pickRequest, reader, upstream.table, context.random);
     this.method = reader.method;
+    this.pickRequest.isSentOnce = upstream.isSentOnce(reader.method);
     this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
     this.headerBlock = requestBlock(route, reader, upstream, forwarding);
     this.mirror = route.mirroring?.copy(reader, route, this.target, forwarding) ?? null;
@@ -264,7 +268,11 @@ export class Exchange
   onRequestBody(chunk: Uint8Array, isLast: boolean): void {
     if (!this.isActive) return;
     this.mirror?.collect(chunk, isLast);
+    if (isLast) this.isWhole = true;
     this.body.receive(chunk, isLast);
+    const { current, context } = this;
+    if (!isLast || !this.isActive || this.isResponseBegun || current.slot === NO_SLOT) return;
+    if (!current.isAsked) current.recordAsked(context.clock.nowUs());
   }
 
   /** Trailers of the request, checked; comes before the last piece of its body. */
@@ -354,7 +362,7 @@ export class Exchange
       context.releaseEndpoint(this.current.upstream!.index, slot);
       return this.proceed(this.seek());
     }
-    this.current.begin(slot);
+    this.current.begin(slot, this.isWhole);
     if (this.bodyLength === BODY_UPGRADE) {
       this.call = endpoint.upgrades.dispatch(this, this);
       return;
@@ -537,6 +545,7 @@ export class Exchange
     this.isAwaitingBody = false;
     const { context, current } = this;
     const { slot, upstream } = current;
+    current.withdraw();
     current.slot = NO_SLOT;
     current.upstream = null;
     this.retries.stop();

@@ -60,6 +60,7 @@ export class Hedging implements HedgePlaces {
     context.counters.addUpstream(upstream, COUNTER_HEDGES_WON, 1);
     // All that is known of the first endpoint is that it took longer than this.
     if (isFirstSlow) current.recordOutcome(OUTCOME_TIMEOUT);
+    current.withdraw();
     current.slot = place.slot;
     current.startUs = place.startUs;
     current.isFailedStatus = false;

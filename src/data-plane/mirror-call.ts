@@ -184,7 +184,7 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
       context.releaseEndpoint(upstream.index, slot);
       return this.drop();
     }
-    current.begin(slot);
+    current.begin(slot, true);
     context.counters.addUpstream(upstream.index, COUNTER_MIRRORS, 1);
     if (this.timeoutMs > 0) context.wheel.arm(this, this.timeoutMs);
     const call = endpoint.connections.dispatch(this, this);
@@ -218,6 +218,7 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
     context.wheel.disarm(this);
     if (this.isSent) this.verdict.deliver(context, upstream.index);
     context.accounting.releaseRequest(upstream.index);
+    current.withdraw();
     if (current.slot !== NO_SLOT) context.releaseEndpoint(upstream.index, current.slot);
     current.slot = NO_SLOT;
   }

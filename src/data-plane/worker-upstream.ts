@@ -56,6 +56,12 @@ export class WorkerUpstream {
     return this.retryMethods.has(method);
   }
 
+  /** Must a request that has been sent stay with its endpoint, whatever becomes of that? */
+  isSentOnce(method: string): boolean {
+    const { attempts } = this.config.retry;
+    return attempts === 0 || !this.retryMethods.has(method) || !this.retryOn.has('504');
+  }
+
   isRetryStatus(status: number): boolean {
     return status >= 502 && status <= 504 && this.retryOn.has(String(status));
   }

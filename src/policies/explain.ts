@@ -36,6 +36,8 @@ export type SkipReason =
   | 'tried'
   /** At its cap. */
   | 'full'
+  /** It stands still, others do not, and the request may be sent only once. */
+  | 'standing-still'
   /** The own zone carries everything. */
   | 'other-zone'
   /** A backup, and primaries can be picked. */
@@ -72,10 +74,18 @@ export function scoreEndpoints(
   const scores: EndpointScore[] = [];
   const candidates = [0, 0, 0];
   const free = [0, 0, 0];
+  const isAvoiding = request.isSentOnce && !scorer.isKeyed;
+  const isAnyMoving = isAvoiding
+    ? [hasMoving(table, request, false), hasMoving(table, request, true)]
+    : [false, false];
   for (let tier = 0; tier < TIER_COUNT; tier++) {
     const start = table.tierStart(tier);
     for (let index = start; index < start + table.tierEndpointCount(tier); index++) {
-      const reason = skipReason(table, request, index);
+      let reason = skipReason(table, request, index);
+      const isAvoided = isAnyMoving[Number(tier === TIER_BACKUP)]!;
+      if (reason === null && isAvoided && table.standsStillAt(index, request.nowMs)) {
+        reason = 'standing-still';
+      }
       if (reason === null || reason === 'full') candidates[tier]!++;
       if (reason === null) free[tier]!++;
       const value = scorer.score(table, request, tier, index);
@@ -102,6 +112,17 @@ function skipReason(table: UpstreamTable, request: PickRequest, index: number): 
   }
   if (request.hasTried(table.slotAt(index))) return 'tried';
   return isFull(table, index) ? 'full' : null;
+}
+
+/** Whether one of the primaries, or of the backups, can be picked and does not stand still. */
+function hasMoving(table: UpstreamTable, request: PickRequest, isBackup: boolean): boolean {
+  const from = isBackup ? table.primaryCount : 0;
+  const end = isBackup ? table.endpointCount : table.primaryCount;
+  for (let index = from; index < end; index++) {
+    const isCandidate = skipReason(table, request, index) === null;
+    if (isCandidate && !table.standsStillAt(index, request.nowMs)) return true;
+  }
+  return false;
 }
 
 /** @param candidates who can be picked or waited for, in each tier up to this one. @param free those not at their caps. */

@@ -20,7 +20,7 @@
 // and are single 8-byte stores on the platforms Node runs on, so a reader never sees half of one.
 
 /** Changed whenever a word moves, so that two builds never share memory by mistake. */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 /** Int32 words in a 64-byte line. */
 export const LINE_WORDS = 16;
@@ -117,6 +117,11 @@ export const SLOT_LINES = 4;
 export const SLOT_WORDS = SLOT_LINES * LINE_WORDS;
 /** Line 0. Requests in flight over all workers. Writers: workers by compare-and-swap or add; primary when a worker died. */
 export const SLOT_ACTIVE = 0;
+/**
+ * Line 0, too, for whoever sends or gets an answer has it anyway: ms of the process clock modulo 2^31 at which the answer
+ * that has been due for longest is missed; 0 = none is due (standing-still.ts). Writers: workers, by plain stores.
+ */
+export const SLOT_ANSWER_MISSED_MS = 1;
 /** Line 1: outcomes, written by workers. Connect failures in a row. Atomics. */
 export const SLOT_CONNECT_FAILURES = LINE_WORDS;
 /** 5xx answers in a row. Atomics. */
@@ -142,6 +147,12 @@ export const SLOT_EWMA_AT_MS = 3 * LINE_WORDS + 1;
 export const SLOT_RECENT = 3 * LINE_WORDS + 2;
 /** ms of the process clock modulo 2^31. */
 export const SLOT_RECENT_AT_MS = 3 * LINE_WORDS + 3;
+/**
+ * How long the endpoint usually takes to answer, in µs, and the mean deviation from it: moving averages over answers, as
+ * float32; 0 = no sample. Writers: workers, by plain stores: a sample that is lost to another does not matter.
+ */
+export const SLOT_USUAL_US = 3 * LINE_WORDS + 4;
+export const SLOT_USUAL_SPREAD_US = 3 * LINE_WORDS + 5;
 
 export const SLOT_FREE = 0;
 export const SLOT_USED = 1;

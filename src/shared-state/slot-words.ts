@@ -11,6 +11,7 @@ import {
   LIVE_TURN,
   LIVE_WORDS,
   SLOT_ACTIVE,
+  SLOT_ANSWER_MISSED_MS,
   SLOT_CONNECT_FAILURES,
   SLOT_CONSECUTIVE_5XX,
   SLOT_EJECTION_COUNT,
@@ -21,6 +22,8 @@ import {
   SLOT_RECENT,
   SLOT_RECENT_AT_MS,
   SLOT_STATE,
+  SLOT_USUAL_SPREAD_US,
+  SLOT_USUAL_US,
   SLOT_WORDS,
   TIER_COUNT,
 } from './layout.ts';
@@ -130,6 +133,9 @@ export function resetSlot(state: SharedState, slot: number): void {
     SLOT_EWMA_AT_MS,
     SLOT_RECENT,
     SLOT_RECENT_AT_MS,
+    SLOT_ANSWER_MISSED_MS,
+    SLOT_USUAL_US,
+    SLOT_USUAL_SPREAD_US,
   ]) {
     Atomics.store(state.slots, base + word, 0);
   }

@@ -39,6 +39,7 @@ import {
   slotIndexOffset,
 } from './layout.ts';
 import type { SharedState } from './shared-state.ts';
+import { standsStill } from './standing-still.ts';
 
 /** No endpoint may be picked: none is eligible, or all eligible ones were tried. */
 export const NO_ENDPOINT = -1;
@@ -54,6 +55,9 @@ export const NO_SLOT = -1;
 /** How long a view trusts what it counted over a whole tier. */
 const TIER_COUNT_VALID_MS = 100;
 
+/** In a large upstream, how long a view picks as always once it found that all who could be picked stand still. */
+const ALL_STAND_STILL_MS = 20;
+
 /** What a policy knows of the request. Reused between requests: reset() before each. */
 export class PickRequest {
   /** Hash of the request's key (policies/key-hash.ts), 32 bits signed or not, for the hashing policies. */
@@ -65,11 +69,18 @@ export class PickRequest {
   /** Slots tried before; triedCount of them count. */
   readonly tried: Int32Array = new Int32Array(TRIED_MAX);
   triedCount = 0;
+  /** Once it has been sent it may not be sent to another endpoint: it prefers those that do not stand still. */
+  isSentOnce = false;
+  /** This look at the endpoints leaves those out that stand still. Set and cleared by pickEndpoint. */
+  avoidsStanding = false;
+  /** It has left one out. */
+  hasAvoided = false;
 
   reset(): void {
     this.keyHash = 0;
     this.preferredSlot = NO_SLOT;
     this.triedCount = 0;
+    this.isSentOnce = false;
   }
 
   /** A second round over the endpoints; the rest of the request stays. */
@@ -115,6 +126,8 @@ export class UpstreamTable {
   private readonly eligibleWeights: Float64Array;
   private readonly eligibleShares: Float64Array;
   private readonly countedAtMs: Int32Array;
+  /** When it was last found that all stand still; -1 = not yet. */
+  private allStandStillAtMs: number;
 
   constructor(state: SharedState, accounting: Accounting, upstream: number) {
     this.upstream = upstream;
@@ -137,6 +150,7 @@ export class UpstreamTable {
     this.eligibleWeights = new Float64Array(TIER_COUNT);
     this.eligibleShares = new Float64Array(TIER_COUNT);
     this.countedAtMs = new Int32Array(TIER_COUNT);
+    this.allStandStillAtMs = -1;
   }
 
   /** Points the view at a bank. @param header word index of this upstream's header in it. */
@@ -284,7 +298,23 @@ export class UpstreamTable {
     addRecentPick(this.slots, this.slotAt(index), nowMs, this.halfLifeMs);
   }
 
+  /** See standing-still.ts. */
+  standsStillAt(index: number, nowMs: number): boolean {
+    return standsStill(this.slots, this.slotAt(index), nowMs);
+  }
+
   // ── the upstream ──
+
+  /** All who could be picked stand still: for a moment there is no need to look who does. */
+  noteAllStandStill(nowMs: number): void {
+    this.allStandStillAtMs = nowMs;
+  }
+
+  haveAllStoodStill(nowMs: number): boolean {
+    return (
+      this.allStandStillAtMs >= 0 && elapsedMs(this.allStandStillAtMs, nowMs) < ALL_STAND_STILL_MS
+    );
+  }
 
   /** FLAG_* bits that rule an endpoint out now. */
   ineligibleMask(): number {
@@ -302,7 +332,8 @@ export class UpstreamTable {
   isCandidate(index: number, request: PickRequest): boolean {
     if (this.weightAt(index) === 0) return false;
     if ((this.flagsAt(index) & this.ineligibleMask()) !== 0) return false;
-    return request.triedCount === 0 || !request.hasTried(this.slotAt(index));
+    if (request.triedCount > 0 && request.hasTried(this.slotAt(index))) return false;
+    return !request.avoidsStanding || !this.isAvoided(this.slotAt(index), request);
   }
 
   /**
@@ -316,6 +347,7 @@ export class UpstreamTable {
     if (this.bank[entry + ENTRY_EFFECTIVE_WEIGHT] === 0) return NO_ENDPOINT;
     if ((this.slots[words + SLOT_FLAGS]! & this.ineligibleMask()) !== 0) return NO_ENDPOINT;
     if (request.triedCount > 0 && request.hasTried(slot)) return NO_ENDPOINT;
+    if (request.avoidsStanding && this.isAvoided(slot, request)) return NO_ENDPOINT;
     const active = this.slots[words + SLOT_ACTIVE]!;
     const cap = this.bank[entry + ENTRY_CAP]!;
     return cap > 0 && active >= cap ? ENDPOINTS_FULL : active;
@@ -329,6 +361,12 @@ export class UpstreamTable {
   /** Reserves a place if the count still is `seenActive`. */
   tryReserveAt(index: number, seenActive: number): boolean {
     return this.accounting.reserveEndpointAt(this.slotAt(index), seenActive);
+  }
+
+  private isAvoided(slot: number, request: PickRequest): boolean {
+    if (!standsStill(this.slots, slot, request.nowMs)) return false;
+    request.hasAvoided = true;
+    return true;
   }
 
   private tierWord(tier: number, word: number): number {

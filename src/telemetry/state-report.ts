@@ -107,6 +107,10 @@ export interface EndpointReport {
   readonly bytesReceived: number;
   readonly consecutiveConnectFailures: number;
   readonly consecutive5xx: number;
+  /** It has owed an answer for far longer than usual, and nothing comes from it. */
+  readonly standsStill: boolean;
+  /** How long its answer may take before it stands still; 0 = not known yet. */
+  readonly patienceMs: number;
   /** By the active check; unknown until it has judged. */
   readonly health: 'unknown' | 'up' | 'down';
   /** By the operator. */

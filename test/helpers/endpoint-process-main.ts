@@ -1,4 +1,5 @@
-// The endpoint of endpoint-process.ts: answers its name after a few milliseconds, or as many bytes as it is asked for, a POST once it is whole.
+// The endpoint of endpoint-process.ts: answers its name after a few milliseconds, or as many bytes as it is asked for, a POST once it is whole
+// and as long after as it says itself.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -16,9 +17,13 @@ const server = createServer((request, response) => {
   }
   const asked = /^\/delay\/(\d+)/.exec(request.url ?? '')?.[1];
   const waitMs = asked === undefined ? delayMs : Number(asked);
-  if (request.method === 'POST') request.resume().on('end', () => response.end(name));
-  else if (waitMs === 0) response.end(name);
-  else setTimeout(() => response.end(name), waitMs);
+  const answerIn = (ms: number): void => {
+    if (ms === 0) response.end(name);
+    else setTimeout(() => response.end(name), ms);
+  };
+  if (request.method === 'POST') {
+    request.resume().on('end', () => answerIn(asked === undefined ? 0 : waitMs));
+  } else answerIn(waitMs);
 });
 server.listen(0, '127.0.0.1', () => process.send!([(server.address() as AddressInfo).port]));
 // Left alone, it must not stay.

@@ -18,6 +18,8 @@ export interface StateEndpoint {
   readonly requests: number;
   readonly failures: number;
   readonly health: string;
+  readonly standsStill: boolean;
+  readonly patienceMs: number;
 }
 
 export interface State {

@@ -108,7 +108,7 @@ class PassedConnection implements Timed {
     if (index < 0) return this.fail(lastError);
     const slot = upstream.table.slotAt(index);
     const target = context.endpointAt(slot);
-    attempt.begin(slot);
+    attempt.begin(slot, false);
     if (target === undefined) return this.failed('connect-failure');
     const { address } = target.endpoint;
     const to =

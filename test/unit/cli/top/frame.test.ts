@@ -22,6 +22,8 @@ function endpoint(changes: Partial<EndpointReport>): EndpointReport {
     bytesReceived: 0,
     consecutiveConnectFailures: 0,
     consecutive5xx: 0,
+    standsStill: false,
+    patienceMs: 20,
     health: 'up',
     state: 'active',
     ejected: false,
