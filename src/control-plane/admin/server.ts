@@ -1,7 +1,7 @@
 // The admin API's listener: opens its address, lets in who may come, and turns every refusal into JSON that says
 // what was wrong. Primary thread; opened before the first worker starts and closed after the last has ended.
 import { chmod } from 'node:fs/promises';
-import { fastify, type FastifyError, type FastifyInstance } from 'fastify';
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Logger } from 'pino';
 import type { Address } from '../../config/config.ts';
 import { InputError } from '../../errors.ts';
@@ -14,6 +14,8 @@ import { addRoutes, OPEN_PATHS } from './routes.ts';
 const BODY_BYTES_MAX = 65_536;
 /** Longest endpoint address in a path: a Unix socket's, percent-encoded. */
 const PARAM_LENGTH_MAX = 512;
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 const REFUSALS = {
   token: { status: 401, what: 'a bearer token is needed', expected: 'Authorization: Bearer …' },
@@ -72,11 +74,14 @@ function build({ balancer, logger, allowsFaults }: AdminServerOptions): FastifyI
     bodyLimit: BODY_BYTES_MAX,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+    // A path that cannot be decoded is found before any hook.
+    frameworkErrors: (error, _request, reply: FastifyReply) => {
+      void reply.code(error.statusCode ?? 400).send({ what: error.message });
+    },
   });
-  // JSON is the only form taken: it also is one that a web page cannot send unasked.
-  server.removeContentTypeParser('text/plain');
+  takeJsonOnly(server);
   server.addHook('onRequest', async (request, reply) => {
-    if (OPEN_PATHS.has(request.url)) return;
+    if (OPEN_PATHS.has(request.routeOptions.url ?? '')) return;
     const { authorization, origin, host } = request.headers;
     const refusal = refusalOf({ authorization, origin, host }, balancer.adminToken());
     if (refusal === '') return;
@@ -103,6 +108,57 @@ function build({ balancer, logger, allowsFaults }: AdminServerOptions): FastifyI
     logger.error({ error: error.message, stack: error.stack }, 'the admin API failed');
     return reply.code(500).send({ what: 'a fault of ours' });
   });
+  const methodsByPath = collectMethods(server);
   addRoutes(server, balancer, allowsFaults);
+  refuseOtherMethods(server, methodsByPath);
   return server;
+}
+
+// JSON is the only form taken: it also is one that a web page cannot send unasked. A body that is said to be JSON
+// and is empty is none: so do clients that always say it send DELETE and reload.
+function takeJsonOnly(server: FastifyInstance): void {
+  server.removeContentTypeParser('text/plain');
+  const parse = server.getDefaultJsonParser('error', 'error');
+  server.addContentTypeParser<string>(
+    'application/json',
+    { parseAs: 'string' },
+    (request, body, done) => {
+      if (body === '') done(null, undefined);
+      else void parse(request, body, done);
+    },
+  );
+}
+
+/** @returns the methods of every path that is added from now on. */
+function collectMethods(server: FastifyInstance): ReadonlyMap<string, ReadonlySet<string>> {
+  const methodsByPath = new Map<string, Set<string>>();
+  server.addHook('onRoute', ({ url, method }) => {
+    const methods = methodsByPath.get(url) ?? new Set<string>();
+    for (const each of [method].flat()) methods.add(each);
+    methodsByPath.set(url, methods);
+  });
+  return methodsByPath;
+}
+
+// A path that is there, asked for by another method, is not one that is not there.
+function refuseOtherMethods(
+  server: FastifyInstance,
+  methodsByPath: ReadonlyMap<string, ReadonlySet<string>>,
+): void {
+  // Copied: what is added here is collected, too.
+  for (const [url, methods] of [...methodsByPath]) {
+    const allowed = [...methods].join(', ');
+    server.route({
+      url,
+      method: METHODS.filter((method) => !methods.has(method)),
+      exposeHeadRoute: false,
+      handler: async (request, reply) => {
+        const what = 'no such method here';
+        return reply
+          .code(405)
+          .header('allow', allowed)
+          .send({ what, expected: allowed, found: request.method });
+      },
+    });
+  }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -66,7 +66,7 @@ async function ask(
   let text = '';
   for await (const chunk of response) text += String(chunk);
   const type = String(response.headers['content-type']);
-  const isJson = type.startsWith('application/json');
+  const isJson = type.startsWith('application/json') && text !== '';
   const parsed = isJson ? (JSON.parse(text) as Record<string, unknown>) : {};
   return { status: response.statusCode as number, type, body: parsed, text };
 }
@@ -109,6 +109,52 @@ describe('admin API', () => {
   test('is healthy and ready', async () => {
     assert.equal((await call('GET', '/healthz')).status, 200);
     assert.deepEqual((await call('GET', '/readyz')).body, { ready: true, reasons: [] });
+  });
+
+  test('a query or HEAD is still the health page; a path that cannot be decoded is 400', async () => {
+    assert.equal((await call('GET', '/healthz?from=here')).status, 200);
+    assert.equal((await call('HEAD', '/readyz')).status, 200);
+    const undecodable = await call('GET', '/%zz');
+    assert.equal(undecodable.status, 400);
+    assert.match(String(undecodable.body['what']), /not a valid url/);
+  });
+
+  test('another method of a path is 405 and says which there are', async () => {
+    for (const [method, path, allowed] of [
+      ['DELETE', '/v1/state', 'GET, HEAD'],
+      ['POST', '/healthz', 'GET, HEAD'],
+      ['GET', '/v1/reload', 'POST'],
+      ['POST', '/v1/upstreams/api/policy', 'PUT'],
+      ['PATCH', `/v1/upstreams/api/endpoints/${FIRST}`, 'PUT, DELETE'],
+    ] as const) {
+      const { status, body } = await call(method, path);
+      assert.deepEqual([status, body['expected'], body['found']], [405, allowed, method]);
+    }
+    assert.equal((await call('DELETE', '/v1/nothing')).status, 404);
+  });
+
+  test('an empty body that is said to be JSON is none', async () => {
+    assert.equal((await call('POST', '/v1/reload', { body: '' })).status, 200);
+    assert.equal((await call('PUT', '/v1/upstreams/api/policy', { body: '' })).status, 422);
+    assert.equal((await call('POST', '/v1/reload', { body: '{' })).status, 400);
+  });
+
+  test('every word of the state and every family of the metrics is in docs/admin-api.md', async () => {
+    const page = readFileSync(new URL('../../../../docs/admin-api.md', import.meta.url), 'utf8');
+    const { upstreams, rateLimits, workers, ...process } = await state();
+    const parts: object[] = [process, ...process.listeners, ...Object.values(rateLimits)];
+    for (const { errors: _errors, ...worker } of workers) parts.push(worker);
+    for (const upstream of Object.values(upstreams)) parts.push(upstream, ...upstream.endpoints);
+    const words = parts.flatMap((part) => Object.keys(part));
+    const { text } = await call('GET', '/metrics');
+    const families = [...text.matchAll(/^# TYPE millrace_(\S+)/gm)].map(
+      ([, name]) => `\`${name}\``,
+    );
+    assert.ok(words.length > 50 && families.length > 40);
+    assert.deepEqual(
+      [...words, ...families].filter((word) => !page.includes(word)),
+      [],
+    );
   });
 
   test('shows the shared words by name', async () => {
