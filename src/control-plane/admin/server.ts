@@ -145,8 +145,8 @@ function refuseOtherMethods(
   server: FastifyInstance,
   methodsByPath: ReadonlyMap<string, ReadonlySet<string>>,
 ): void {
-  // Copied: what is added here is collected, too.
-  for (const [url, methods] of [...methodsByPath]) {
+  // What is added here is collected, too: under paths that are there already.
+  for (const [url, methods] of methodsByPath) {
     const allowed = [...methods].join(', ');
     server.route({
       url,
