@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { eventually, within } from '../helpers/deadline.ts';
 import { hasWholeAnswer, type ParsedAnswer, parseAnswer, Proxy } from '../helpers/proxy.ts';
+import { releaseAfter } from '../helpers/release-after.ts';
 
 /** Listener engine, upstream engine. */
 const COMBINATIONS = [
@@ -102,11 +103,11 @@ before(async () => {
   }
 });
 
-after(async () => {
-  for (const proxy of proxies.values()) await proxy.stop();
-  backend.closeAllConnections();
-  backend.close();
-});
+releaseAfter(
+  () => Promise.all(Array.from(proxies.values(), (proxy) => proxy.stop())),
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+);
 
 /** Runs the bytes through all of them and asserts that they agree. @returns what they agree on. */
 async function onAll(bytes: string, isComplete?: (text: string) => boolean): Promise<ParsedAnswer> {

@@ -7,7 +7,7 @@ import { before, describe, test } from 'node:test';
 import { Chromium } from '../helpers/chromium.ts';
 import { missingPeers } from '../helpers/peer.ts';
 import { Proxy } from '../helpers/proxy.ts';
-import { Resources } from '../helpers/resources.ts';
+import { releaseAfter } from '../helpers/release-after.ts';
 import { type SelfSigned, selfSigned, writeSelfSigned } from '../helpers/self-signed.ts';
 import { until } from '../helpers/until.ts';
 import { WebSocketEndpoint } from '../helpers/websocket-peers.ts';
@@ -61,7 +61,6 @@ interface Visit {
 }
 
 describe('chromium', { skip: missingPeers('chromium') }, () => {
-  const resources = new Resources();
   let endpoint: WebSocketEndpoint;
   let chromium: Chromium;
   let pair: SelfSigned;
@@ -70,12 +69,10 @@ describe('chromium', { skip: missingPeers('chromium') }, () => {
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'millrace-browser-'));
-    resources.add(() => rmSync(folder, { recursive: true }));
     pair = selfSigned();
     const { certFile, keyFile } = writeSelfSigned(folder, pair);
     certificates = [{ cert: certFile, key: keyFile }];
     endpoint = await WebSocketEndpoint.start({ perMessageDeflate: true });
-    resources.add(() => endpoint.stop());
     endpoint.webSockets.on('connection', (socket) => {
       socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
     });
@@ -102,8 +99,13 @@ describe('chromium', { skip: missingPeers('chromium') }, () => {
       }
     });
     chromium = await Chromium.start(pair.cert);
-    resources.add(() => chromium.stop());
   });
+
+  releaseAfter(
+    () => chromium.stop(),
+    () => endpoint.stop(),
+    () => rmSync(folder, { recursive: true }),
+  );
 
   for (const [protocols, spoken] of [
     [['h2', 'http/1.1'], 'h2'],

@@ -13,6 +13,7 @@ import { promisify } from 'node:util';
 import { LISTENER_ENGINES, type ListenerEngine } from '../conformance/case.ts';
 import { missingPeers } from '../helpers/peer.ts';
 import { Proxy } from '../helpers/proxy.ts';
+import { releaseAfter } from '../helpers/release-after.ts';
 import { selfSigned, writeSelfSigned } from '../helpers/self-signed.ts';
 
 const run = promisify(execFile);
@@ -37,11 +38,11 @@ before(async () => {
   writeFileSync(upload, Buffer.alloc(UPLOAD_BYTES));
 });
 
-after(() => {
-  backend.closeAllConnections();
-  backend.close();
-  rmSync(folder, { recursive: true });
-});
+releaseAfter(
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+  () => rmSync(folder, { recursive: true }),
+);
 
 function serve(request: IncomingMessage, response: ServerResponse): void {
   const { method, url, headers } = request;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, suite, test } from 'node:test';
+import { before, suite, test } from 'node:test';
 import { cipherFor } from '../../native-bench/harness/cipher.ts';
 import { type Child, findFreePort, startChild } from '../../native-bench/harness/children.ts';
 import { type LoadTools, runLoad } from '../../native-bench/harness/load.ts';
@@ -15,6 +15,7 @@ import { nginx, nginxBuffers } from '../../native-bench/peers/nginx.ts';
 import type { Peer } from '../../native-bench/peers/peer.ts';
 import { relay } from '../../native-bench/peers/relay.ts';
 import { WORKLOADS } from '../../native-bench/workloads.ts';
+import { releaseAfter } from '../helpers/release-after.ts';
 
 const isRequired = process.env['MILLRACE_REQUIRE_PEERS'] === '1';
 const compiler = relay.available();
@@ -46,10 +47,10 @@ suite('native-bench', { skip }, () => {
     port = (JSON.parse(line) as { ports: number[] }).ports[0] ?? 0;
   });
 
-  after(async () => {
-    await backend.stop();
-    rmSync(folder, { recursive: true });
-  });
+  releaseAfter(
+    () => backend.stop(),
+    () => rmSync(folder, { recursive: true }),
+  );
 
   const planOf = (name: string): Parameters<typeof runLoad>[1] => {
     const workload = WORKLOADS.find((one) => one.name === name);

@@ -8,9 +8,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test, type TestContext } from 'node:test';
+import { before, describe, test, type TestContext } from 'node:test';
 import { missingPeers } from '../helpers/peer.ts';
 import { Proxy } from '../helpers/proxy.ts';
+import { releaseAfter } from '../helpers/release-after.ts';
 import { type SelfSigned, selfSigned } from '../helpers/self-signed.ts';
 
 interface Pair {
@@ -40,11 +41,11 @@ before(async () => {
   client = write('client', selfSigned());
 });
 
-after(() => {
-  backend.closeAllConnections();
-  backend.close();
-  rmSync(folder, { recursive: true });
-});
+releaseAfter(
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+  () => rmSync(folder, { recursive: true }),
+);
 
 async function start(context: TestContext, listener: object, workers = 1): Promise<Proxy> {
   const proxy = await Proxy.start(

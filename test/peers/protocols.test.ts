@@ -7,10 +7,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test, type TestContext } from 'node:test';
+import { before, describe, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { missingPeers } from '../helpers/peer.ts';
 import { Proxy } from '../helpers/proxy.ts';
+import { releaseAfter } from '../helpers/release-after.ts';
 import { selfSigned, writeSelfSigned } from '../helpers/self-signed.ts';
 
 const run = promisify(execFile);
@@ -37,11 +38,11 @@ before(async () => {
   tls = { certificates: [{ cert: certFile, key: keyFile }] };
 });
 
-after(() => {
-  backend.closeAllConnections();
-  backend.close();
-  rmSync(folder, { recursive: true });
-});
+releaseAfter(
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+  () => rmSync(folder, { recursive: true }),
+);
 
 async function start(context: TestContext, listener: object): Promise<Proxy> {
   const proxy = await Proxy.start(

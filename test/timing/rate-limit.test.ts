@@ -1,7 +1,7 @@
 // The leaky bucket beside nginx's limit_req: the same requests at the same times, the same ones pass, the same wait.
 import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { CountingServer } from '../helpers/counting-server.ts';
 import { freePorts } from '../helpers/free-port.ts';
 import { NginxBackend } from '../helpers/nginx.ts';
@@ -9,6 +9,7 @@ import { eventually } from '../helpers/deadline.ts';
 import { missingPeers } from '../helpers/peer.ts';
 import { Proxy } from '../helpers/proxy.ts';
 import { RedisServer } from '../helpers/redis.ts';
+import { releaseAfter } from '../helpers/release-after.ts';
 
 /** One request leaks in 200 ms: steps lie half-way between two leaks, so that 100 ms of noise change nothing. */
 const LEAK_MS = 200;
@@ -98,11 +99,11 @@ describe('beside nginx', { skip: missingPeers('nginx') }, () => {
     );
   });
 
-  after(async () => {
-    for (const proxy of proxies) await proxy.stop();
-    await nginx.stop();
-    await backend.stop();
-  });
+  releaseAfter(
+    () => Promise.all(Array.from(proxies, (proxy) => proxy.stop())),
+    () => nginx.stop(),
+    () => backend.stop(),
+  );
 
   async function startProxy(limit: object): Promise<Proxy> {
     const proxy = await Proxy.start(

@@ -4,11 +4,12 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EndpointProcess } from '../helpers/endpoint-process.ts';
 import { MillraceProcess } from '../helpers/millrace-process.ts';
 import { missingPeers } from '../helpers/peer.ts';
+import { releaseAfter } from '../helpers/release-after.ts';
 
 const CONNECTIONS = 500;
 /** Of the other client. */
@@ -52,11 +53,11 @@ describe('slowhttptest', { skip: missingPeers('slowhttptest') }, () => {
     });
   });
 
-  after(async () => {
-    await millrace.stop();
-    await api.stop();
-    await files.stop();
-  });
+  releaseAfter(
+    () => millrace.stop(),
+    () => api.stop(),
+    () => files.stop(),
+  );
 
   for (const engine of ['uws', 'node']) {
     for (const [mode, args] of Object.entries(MODES)) {

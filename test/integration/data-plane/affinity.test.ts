@@ -1,9 +1,10 @@
 // Requests that belong together stay together, through a whole proxy: hashing policies by key, sticky cookies, and the
 // proxy's own zone.
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { CountingServer } from '../../helpers/counting-server.ts';
 import { type ParsedAnswer, Proxy, parseAnswer } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 const SERVERS = 4;
 const KEYS_MIN = 24;
@@ -21,10 +22,10 @@ describe('affinity', () => {
     }
   });
 
-  after(async () => {
-    await Promise.all(proxies.map((proxy) => proxy.stop()));
-    await Promise.all(servers.map((server) => server.stop()));
-  });
+  releaseAfter(
+    () => Promise.all(proxies.map((proxy) => proxy.stop())),
+    () => Promise.all(servers.map((server) => server.stop())),
+  );
 
   async function startProxy(upstream: object, rest: object = {}): Promise<Proxy> {
     const endpoints = servers.map(({ port }) => ({ address: `127.0.0.1:${port}` }));

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { LISTENER_ENGINES } from '../../conformance/case.ts';
 import { within } from '../../helpers/deadline.ts';
 import { type Answer, FaultUpstream } from '../../helpers/fault-upstream.ts';
 import { ENGINES, parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { until } from '../../helpers/until.ts';
 
 for (const listener of LISTENER_ENGINES) {
@@ -66,10 +67,10 @@ function runOn(listener: string, engine: string): void {
     proxy = await startWith(upstream.port);
   });
 
-  after(async () => {
-    await proxy.stop();
-    await upstream.stop();
-  });
+  releaseAfter(
+    () => proxy.stop(),
+    () => upstream.stop(),
+  );
 
   async function answered(answer: Answer, request: string) {
     upstream.answer = answer;

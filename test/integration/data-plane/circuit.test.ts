@@ -1,10 +1,11 @@
 // The circuit breaker through a whole proxy with two workers.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { CountingServer } from '../../helpers/counting-server.ts';
 import { eventually } from '../../helpers/deadline.ts';
 import { drive } from '../../helpers/drive.ts';
 import { parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 let backend: CountingServer;
 let proxy: Proxy;
@@ -31,10 +32,10 @@ before(async () => {
   );
 });
 
-after(async () => {
-  await proxy.stop();
-  await backend.stop();
-});
+releaseAfter(
+  () => proxy.stop(),
+  () => backend.stop(),
+);
 
 async function ask(): Promise<readonly [number, string, string]> {
   const answer = parseAnswer(await proxy.exchange('GET / HTTP/1.1\r\nHost: test\r\n\r\n'));

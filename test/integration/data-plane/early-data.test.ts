@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 let backend: Server;
 let requests = 0;
@@ -18,10 +19,10 @@ before(async () => {
   await once(backend, 'listening');
 });
 
-after(() => {
-  backend.closeAllConnections();
-  backend.close();
-});
+releaseAfter(
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+);
 
 for (const engine of ['uws', 'node']) {
   describe(`on ${engine}`, () => {

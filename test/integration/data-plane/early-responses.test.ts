@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { LISTENER_ENGINES } from '../../conformance/case.ts';
 import { within } from '../../helpers/deadline.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { until } from '../../helpers/until.ts';
 
 const POST = 'POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n';
@@ -40,11 +41,11 @@ for (const engine of LISTENER_ENGINES) {
       );
     });
 
-    after(async () => {
-      assert.equal(proxy.balancer.state().workers[0]!.starts, 1);
-      await proxy.stop();
-      endpoint.close();
-    });
+    releaseAfter(
+      () => assert.equal(proxy.balancer.state().workers[0]!.starts, 1),
+      () => proxy.stop(),
+      () => endpoint.close(),
+    );
 
     test('the rest of a body may come behind the whole response', async () => {
       let isSeen = (): void => undefined;

@@ -9,10 +9,11 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { eventually } from '../../helpers/deadline.ts';
 import { EchoClient, startGrpcServer } from '../../helpers/grpc.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 const LISTENERS = [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }];
 
@@ -48,10 +49,10 @@ before(async () => {
   });
 });
 
-after(() => {
-  good.server.forceShutdown();
-  bad.server.forceShutdown();
-});
+releaseAfter(
+  () => good.server.forceShutdown(),
+  () => bad.server.forceShutdown(),
+);
 
 async function codeOf(
   client: EchoClient,

@@ -16,7 +16,7 @@ import {
 import { once } from 'node:events';
 import { constants, createServer, type Http2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { eventually, within } from '../../helpers/deadline.ts';
 import { freePorts } from '../../helpers/free-port.ts';
 import {
@@ -28,6 +28,7 @@ import {
   toBytes,
 } from '../../helpers/grpc.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 const LISTENERS = [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }];
 
@@ -89,11 +90,11 @@ before(async () => {
   client = new EchoClient(proxy.port);
 });
 
-after(async () => {
-  client.close();
-  await proxy.stop();
-  server.forceShutdown();
-});
+releaseAfter(
+  () => client.close(),
+  () => proxy.stop(),
+  () => server.forceShutdown(),
+);
 
 async function failureOf(call: Promise<unknown>): Promise<ServiceError> {
   try {
@@ -242,11 +243,11 @@ describe('deadlines', () => {
     impatient = await Proxy.start(upstream, { listeners: LISTENERS, routes: [route] });
   });
 
-  after(async () => {
-    await patient.stop();
-    await impatient.stop();
-    deaf.close();
-  });
+  releaseAfter(
+    () => patient.stop(),
+    () => impatient.stop(),
+    () => deaf.close(),
+  );
 
   /** The header alone, without a clock on the client's side that would end the call first. */
   function deadline(timeout: string): Metadata {

@@ -16,10 +16,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { eventually } from '../../helpers/deadline.ts';
 import { drive } from '../../helpers/drive.ts';
 import { parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
 
 const BIG = 3_000_000;
@@ -91,10 +92,10 @@ before(async () => {
   }
 });
 
-after(async () => {
-  for (const proxy of proxies.values()) await proxy.stop();
-  backend.close();
-});
+releaseAfter(
+  () => Promise.all(Array.from(proxies.values(), (proxy) => proxy.stop())),
+  () => backend.close(),
+);
 
 describe('an HTTP/1 client of an h2c upstream', () => {
   test('gets lengths, chunks, repeats, and answers without a body', async () => {

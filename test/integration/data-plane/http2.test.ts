@@ -11,7 +11,7 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import { type AddressInfo, connect as connectSocket } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +26,7 @@ import {
   word,
 } from '../../helpers/h2-frames.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
 
 interface Answer {
@@ -113,15 +114,15 @@ before(async () => {
   await Promise.all([once(plain, 'connect'), once(encrypted, 'connect')]);
 });
 
-after(async () => {
-  plain.destroy();
-  encrypted.destroy();
-  await proxy.stop();
-  await secure.stop();
-  backend.closeAllConnections();
-  backend.close();
-  rmSync(folder, { recursive: true });
-});
+releaseAfter(
+  () => plain.destroy(),
+  () => encrypted.destroy(),
+  () => proxy.stop(),
+  () => secure.stop(),
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+  () => rmSync(folder, { recursive: true }),
+);
 
 function open(
   session: ClientHttp2Session,

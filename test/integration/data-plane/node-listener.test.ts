@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { canSharePorts } from '../../../src/data-plane/node-listener.ts';
 import { within } from '../../helpers/deadline.ts';
 import { FaultUpstream } from '../../helpers/fault-upstream.ts';
 import { parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { until } from '../../helpers/until.ts';
 
 let backend: Server;
@@ -32,11 +33,11 @@ before(async () => {
   proxy = await start({ limits: { bodyBytes: '64KiB', requestTimeout: '1s' } }, { workers: 2 });
 });
 
-after(async () => {
-  await proxy.stop();
-  backend.closeAllConnections();
-  backend.close();
-});
+releaseAfter(
+  () => proxy.stop(),
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+);
 
 /** Sends bytes and reads until the connection is closed. */
 async function untilClosed(bytes: string, port = proxy.port): Promise<string> {

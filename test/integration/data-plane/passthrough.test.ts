@@ -5,10 +5,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test, type TestContext } from 'node:test';
+import { before, test, type TestContext } from 'node:test';
 import { connect as tlsConnect, createServer, type Server, type TLSSocket } from 'node:tls';
 import { within } from '../../helpers/deadline.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
 import { until } from '../../helpers/until.ts';
 
@@ -39,10 +40,12 @@ before(() => {
   folder = mkdtempSync(join(tmpdir(), 'millrace-passthrough-'));
 });
 
-after(() => {
-  for (const server of servers) server.close();
-  rmSync(folder, { recursive: true });
-});
+releaseAfter(
+  () => {
+    for (const server of servers) server.close();
+  },
+  () => rmSync(folder, { recursive: true }),
+);
 
 async function start(context: TestContext, rest: object = {}, dead = false): Promise<Proxy> {
   const [a, b] = [await startServer('a'), await startServer('b')];

@@ -6,10 +6,11 @@ import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import { within } from '../../helpers/deadline.ts';
 import { parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
 
 const V1 = 'PROXY TCP4 192.0.2.9 198.51.100.2 4660 443\r\n';
@@ -23,10 +24,10 @@ before(async () => {
   await once(backend, 'listening');
 });
 
-after(() => {
-  backend.closeAllConnections();
-  backend.close();
-});
+releaseAfter(
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+);
 
 async function start(
   context: { after(fn: () => Promise<void>): void },

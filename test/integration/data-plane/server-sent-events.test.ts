@@ -10,9 +10,10 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { within } from '../../helpers/deadline.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 const DEADLINE_MS = 5_000;
 
@@ -32,11 +33,11 @@ for (const engine of ['uws', 'node'] as const) {
       );
     });
 
-    after(async () => {
-      await proxy.stop();
-      backend.closeAllConnections();
-      backend.close();
-    });
+    releaseAfter(
+      () => proxy.stop(),
+      () => backend.closeAllConnections(),
+      () => backend.close(),
+    );
 
     function request(): { served: Promise<ServerResponse>; answered: Promise<IncomingMessage> } {
       const served = new Promise<ServerResponse>((resolve) => (accepted = resolve));

@@ -4,13 +4,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { after, before, describe, test, type TestContext } from 'node:test';
+import { before, describe, test, type TestContext } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually, within } from '../../helpers/deadline.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { type SelfSigned, selfSigned } from '../../helpers/self-signed.ts';
 
 const LISTENERS = ['uws', 'node'] as const;
@@ -24,11 +25,11 @@ before(async () => {
   await once(backend, 'listening');
 });
 
-after(() => {
-  backend.closeAllConnections();
-  backend.close();
-  rmSync(folder, { recursive: true });
-});
+releaseAfter(
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+  () => rmSync(folder, { recursive: true }),
+);
 
 /** Writes a pair so that no reader sees half of it. @returns the entry of `certificates`. */
 function write(name: string, pair: SelfSigned): { cert: string; key: string } {

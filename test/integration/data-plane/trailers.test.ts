@@ -6,9 +6,10 @@ import { createServer, type Server } from 'node:http';
 import { connect, type IncomingHttpHeaders } from 'node:http2';
 import { createServer as createSocketServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { within } from '../../helpers/deadline.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 let backend: Server;
 let endpoint = '';
@@ -52,11 +53,11 @@ before(async () => {
   }
 });
 
-after(async () => {
-  for (const proxy of Object.values(proxies)) await proxy.stop();
-  backend.closeAllConnections();
-  backend.close();
-});
+releaseAfter(
+  () => Promise.all(Array.from(Object.values(proxies), (proxy) => proxy.stop())),
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+);
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n';
 /** The end of a chunked answer, with or without trailers. */

@@ -2,7 +2,7 @@
 // an endpoint may not answer. On both listener engines.
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { acceptOf } from '../../../src/data-plane/websocket/handshake.ts';
 import {
   closePayload,
@@ -12,6 +12,7 @@ import {
 import { within } from '../../helpers/deadline.ts';
 import { FaultUpstream, okResponse } from '../../helpers/fault-upstream.ts';
 import { parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { until } from '../../helpers/until.ts';
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
@@ -53,10 +54,10 @@ for (const engine of ['uws', 'node'] as const) {
       );
     });
 
-    after(async () => {
-      await proxy.stop();
-      await upstream.stop();
-    });
+    releaseAfter(
+      () => proxy.stop(),
+      () => upstream.stop(),
+    );
 
     async function untilIdle(): Promise<void> {
       await until(

@@ -1,12 +1,13 @@
 // WebSockets through a whole proxy, on both listener engines, with npm's ws at both ends.
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { Proxy } from '../../helpers/proxy.ts';
 import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
 import { temporaryFolder } from '../../helpers/temporary-folder.ts';
 import { freePorts } from '../../helpers/free-port.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { until } from '../../helpers/until.ts';
 import {
   openWebSocket,
@@ -56,10 +57,10 @@ for (const engine of ['uws', 'node'] as const) {
       proxy = await start();
     });
 
-    after(async () => {
-      await proxy.stop();
-      endpoint.stop();
-    });
+    releaseAfter(
+      () => proxy.stop(),
+      () => endpoint.stop(),
+    );
 
     test('target, headers, subprotocol and cookies pass', async () => {
       const accepted = endpoint.accepted();

@@ -3,9 +3,10 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CountingServer } from '../../helpers/counting-server.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 const DEADLINE_MS = 20_000;
 
@@ -15,10 +16,10 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'millrace-scripts-'));
   server = await CountingServer.start((_request, response) => response.end('hello'));
 });
-after(async () => {
-  await server.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+releaseAfter(
+  () => server.stop(),
+  () => rm(folder, { recursive: true, force: true }),
+);
 
 function run(script: string, ...args: string[]): Promise<{ code: number; output: string }> {
   const path = fileURLToPath(new URL(`../../../scripts/${script}.js`, import.meta.url));

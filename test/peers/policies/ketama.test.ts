@@ -2,7 +2,7 @@
 // and past a server that is down.
 import assert from 'node:assert/strict';
 import { Agent, get } from 'node:http';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { pickEndpoint } from '../../../src/policies/index.ts';
 import { hashKey } from '../../../src/policies/key-hash.ts';
 import { SeededRandom } from '../../../src/random.ts';
@@ -12,6 +12,7 @@ import { PickRequest } from '../../../src/shared-state/upstream-table.ts';
 import { freePorts } from '../../helpers/free-port.ts';
 import { NginxBackend } from '../../helpers/nginx.ts';
 import { missingPeers } from '../../helpers/peer.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { TestUpstream } from '../../helpers/table.ts';
 
 const WEIGHTS = [1, 2, 3, 1];
@@ -39,10 +40,10 @@ describe('ketama', { skip: missingPeers('nginx') }, () => {
     );
   });
 
-  after(async () => {
-    agent.destroy();
-    await nginx?.stop();
-  });
+  releaseAfter(
+    () => agent.destroy(),
+    () => nginx?.stop(),
+  );
 
   function portByNginx(path: string): Promise<number> {
     return new Promise((resolve, reject) => {

@@ -3,11 +3,12 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseHgrm } from '../../../src/telemetry/hgrm.ts';
 import { parseLoadRecord } from '../../../src/telemetry/load-record.ts';
 import { CountingServer } from '../../helpers/counting-server.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 const millrace = fileURLToPath(new URL('../../../../bin/millrace.js', import.meta.url));
 const DEADLINE_MS = 20_000;
@@ -57,11 +58,11 @@ before(async () => {
     );
   });
 });
-after(async () => {
-  await server.stop();
-  await admin.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+releaseAfter(
+  () => server.stop(),
+  () => admin.stop(),
+  () => rm(folder, { recursive: true, force: true }),
+);
 
 test('load reports, saves a record with its .hgrm, and indexes it', async () => {
   const { code, stdout, stderr } = await run(

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { connect, constants, type IncomingHttpHeaders } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { eventually, within } from '../../helpers/deadline.ts';
 import {
   END_HEADERS,
@@ -20,6 +20,7 @@ import {
   word,
 } from '../../helpers/h2-frames.ts';
 import { Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 let backend: Server;
 let proxy: Proxy;
@@ -48,11 +49,11 @@ before(async () => {
   );
 });
 
-after(async () => {
-  await proxy.stop();
-  backend.closeAllConnections();
-  backend.close();
-});
+releaseAfter(
+  () => proxy.stop(),
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+);
 
 async function begin(): Promise<RawSession> {
   const session = new RawSession(proxy.port);

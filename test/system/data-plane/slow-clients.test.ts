@@ -7,9 +7,10 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { within } from '../../helpers/deadline.ts';
 import { hasWholeAnswer, parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
 import { until } from '../../helpers/until.ts';
 
@@ -26,10 +27,10 @@ before(async () => {
   await once(backend, 'listening');
 });
 
-after(() => {
-  backend.closeAllConnections();
-  backend.close();
-});
+releaseAfter(
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+);
 
 interface Context {
   after(fn: () => Promise<void> | void): void;

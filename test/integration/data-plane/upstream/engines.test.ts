@@ -1,7 +1,7 @@
 // The two engines side by side on one endpoint, over sockets: the same of every well-formed response however it is cut, and
 // of any bytes at all a response or a typed error, soon. Seeds are printed; MILLRACE_TEST_SEED plays one again.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import * as fc from 'fast-check';
 import { systemClock } from '../../../../src/clock.ts';
 import type { EndpointConnections } from '../../../../src/data-plane/upstream/engine.ts';
@@ -12,6 +12,7 @@ import { openWireEndpoint } from '../../../../src/data-plane/upstream/wire/wire-
 import { CollectedResponse } from '../../../helpers/collected-response.ts';
 import { within } from '../../../helpers/deadline.ts';
 import { type FaultConnection, FaultUpstream } from '../../../helpers/fault-upstream.ts';
+import { releaseAfter } from '../../../helpers/release-after.ts';
 import { engineConfig, localAddress, unlimitedBudget } from '../../../helpers/wire-endpoint.ts';
 
 const SEED = Number(process.env['MILLRACE_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
@@ -49,11 +50,13 @@ before(async () => {
   }
 });
 
-after(async () => {
-  for (const engine of engines.values()) engine.close();
-  wheel.stop();
-  await upstream.stop();
-});
+releaseAfter(
+  () => {
+    for (const engine of engines.values()) engine.close();
+  },
+  () => wheel.stop(),
+  () => upstream.stop(),
+);
 
 async function ask(engine: string, method: string): Promise<CollectedResponse> {
   const response = new CollectedResponse();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Http2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { afterEach, before, beforeEach, describe, test } from 'node:test';
 import { systemClock } from '../../../../src/clock.ts';
 import type { EndpointConfig } from '../../../../src/config/config.ts';
 import { ConnectionBudget } from '../../../../src/data-plane/upstream/connection-budget.ts';
@@ -25,6 +25,7 @@ import { SharedState } from '../../../../src/shared-state/shared-state.ts';
 import { CollectedResponse } from '../../../helpers/collected-response.ts';
 import { within } from '../../../helpers/deadline.ts';
 import { FaultUpstream, okResponse } from '../../../helpers/fault-upstream.ts';
+import { releaseAfter } from '../../../helpers/release-after.ts';
 import { until } from '../../../helpers/until.ts';
 import { engineConfig, localAddress, unlimitedBudget } from '../../../helpers/wire-endpoint.ts';
 
@@ -58,10 +59,10 @@ describe('a removed endpoint with calls that wait for room', () => {
     await once(h2Backend, 'listening');
   });
 
-  after(async () => {
-    await backend.stop();
-    h2Backend.close();
-  });
+  releaseAfter(
+    () => backend.stop(),
+    () => h2Backend.close(),
+  );
 
   beforeEach(() => {
     wheel = new CoarseTimerWheel(systemClock);
