@@ -6,6 +6,7 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
   'expect',
+  'http2-settings',
   'forwarded',
   'keep-alive',
   'proxy-authorization',

@@ -171,6 +171,13 @@ export const connectionCases: readonly ConformanceCase[] = [
     accept: ['200 keep'],
   },
   {
+    name: 'HTTP2-Settings that Connection does not name',
+    source: 'RFC 9113 §3.1',
+    requires: 'The h2c upgrade is obsolete: ignored, and its headers not passed on.',
+    send: get('Connection: Upgrade', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA'),
+    accept: ['200 keep'],
+  },
+  {
     name: 'Upgrade without Connection: Upgrade',
     source: 'RFC 9110 §7.8',
     requires: 'Upgrade counts only with Connection: upgrade.',

@@ -30,6 +30,22 @@ const refusedBefore = (name: string, target: string): ConformanceCase => ({
   deviations: { uws: ANSWERS_505 },
 });
 
+function forLastRecipient(method: string): ConformanceCase {
+  const deviation = {
+    outcome: '200 keep',
+    reason:
+      'the proxy stands for its endpoints: it passes the request on as it came, with its Max-Forwards',
+  };
+  return {
+    name: `${method} with Max-Forwards: 0`,
+    source: 'RFC 9110 §7.6.2',
+    requires: 'An intermediary answers it itself.',
+    send: head(`${method} /case HTTP/1.1`, 'Host: a.example', 'Max-Forwards: 0'),
+    accept: ['405 keep', '501 keep'],
+    deviations: { uws: deviation, node: deviation },
+  };
+}
+
 export const targetCases: readonly ConformanceCase[] = [
   passes('the root', '/'),
   passes('a query', '/case?a=1&b=2'),
@@ -99,4 +115,15 @@ export const targetCases: readonly ConformanceCase[] = [
     accept: ['200 keep', '204 keep'],
     deviations: { uws: ANSWERS_505 },
   },
+  {
+    name: 'OPTIONS in absolute form without a path',
+    source: 'RFC 9112 §3.2.4',
+    requires: 'The last proxy passes it on as `OPTIONS *`.',
+    send: head('OPTIONS http://a.example HTTP/1.1', 'Host: a.example'),
+    accept: ['200 keep'],
+    mayReadAs: head('OPTIONS * HTTP/1.1', 'Host: a.example'),
+    deviations: { uws: ANSWERS_505 },
+  },
+  forLastRecipient('OPTIONS'),
+  forLastRecipient('TRACE'),
 ];
