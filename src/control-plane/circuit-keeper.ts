@@ -14,55 +14,41 @@ import { readUpstreamCounter } from '../shared-state/counters.ts';
 import { COUNTER_JUDGED, COUNTER_JUDGED_FAILED } from '../shared-state/layout.ts';
 import type { SharedState } from '../shared-state/shared-state.ts';
 import type { Structure } from '../worker-messages.ts';
+import { type KeptUpstream, KeptUpstreams } from './kept-upstreams.ts';
 
-interface KeptCircuit {
+class KeptCircuit implements KeptUpstream {
   readonly name: string;
   readonly index: number;
   readonly circuit: Circuit;
   phase: number;
+
+  constructor(state: SharedState, config: UpstreamConfig, index: number) {
+    this.name = config.name;
+    this.index = index;
+    this.circuit = new Circuit(settingsOf(config.circuitBreaker));
+    this.phase = 0;
+    closeCircuit(state, index);
+  }
+
+  configure(config: UpstreamConfig): void {
+    this.circuit.configure(settingsOf(config.circuitBreaker));
+  }
 }
 
 export class CircuitKeeper {
   private readonly state: SharedState;
   private readonly logger: Logger;
-  private structure: Structure | null;
-  private kept: ReadonlyMap<string, KeptCircuit>;
+  private readonly kept: KeptUpstreams<KeptCircuit>;
 
   constructor(state: SharedState, logger: Logger) {
     this.state = state;
     this.logger = logger;
-    this.structure = null;
-    this.kept = new Map();
+    this.kept = new KeptUpstreams((config, index) => new KeptCircuit(state, config, index));
   }
 
   /** Called several times a second; that is also how long an opening may take. */
   tick(nowMs: number, structure: Structure): void {
-    if (structure !== this.structure) this.sync(structure);
-    for (const kept of this.kept.values()) this.judge(kept, nowMs);
-  }
-
-  /** An upstream keeps its circuit over reloads as long as it keeps its index. */
-  private sync(structure: Structure): void {
-    const kept = new Map<string, KeptCircuit>();
-    for (const upstream of Object.values(structure.config.upstreams)) {
-      const index = structure.upstreamIndices[upstream.name]!;
-      const settings = settingsOf(upstream.circuitBreaker);
-      const old = this.kept.get(upstream.name);
-      if (old?.index === index) {
-        old.circuit.configure(settings);
-        kept.set(upstream.name, old);
-        continue;
-      }
-      closeCircuit(this.state, index);
-      kept.set(upstream.name, {
-        name: upstream.name,
-        index,
-        circuit: new Circuit(settings),
-        phase: 0,
-      });
-    }
-    this.structure = structure;
-    this.kept = kept;
+    for (const kept of this.kept.of(structure)) this.judge(kept, nowMs);
   }
 
   private judge(kept: KeptCircuit, nowMs: number): void {

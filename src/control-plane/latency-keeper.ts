@@ -11,6 +11,7 @@ import { setConcurrencyLimit, setHedgeDelayUs } from '../shared-state/live-limit
 import type { SharedState } from '../shared-state/shared-state.ts';
 import { readUpstreamLive } from '../shared-state/slot-words.ts';
 import type { Structure } from '../worker-messages.ts';
+import { type KeptUpstream, KeptUpstreams } from './kept-upstreams.ts';
 
 /** How often the hedge's delay is worked out, of the slices before. */
 const HEDGE_INTERVAL_MS = 1_000;
@@ -19,39 +20,18 @@ const HEDGE_SLICES = 10;
 const HEDGE_COUNT_MIN = 50;
 
 export class LatencyKeeper {
-  private readonly state: SharedState;
-  private readonly logger: Logger;
-  private structure: Structure | null;
-  private kept: ReadonlyMap<string, KeptUpstream>;
+  private readonly kept: KeptUpstreams<KeptLatency>;
 
   constructor(state: SharedState, logger: Logger) {
-    this.state = state;
-    this.logger = logger;
-    this.structure = null;
-    this.kept = new Map();
+    this.kept = new KeptUpstreams((_config, index) => new KeptLatency(state, logger, index));
   }
 
   tick(nowMs: number, structure: Structure): void {
-    if (structure !== this.structure) this.sync(structure);
-    for (const upstream of this.kept.values()) upstream.tick(nowMs);
-  }
-
-  private sync(structure: Structure): void {
-    const kept = new Map<string, KeptUpstream>();
-    for (const config of Object.values(structure.config.upstreams)) {
-      const index = structure.upstreamIndices[config.name]!;
-      const old = this.kept.get(config.name);
-      const upstream =
-        old?.index === index ? old : new KeptUpstream(this.state, this.logger, index);
-      upstream.configure(config);
-      kept.set(config.name, upstream);
-    }
-    this.structure = structure;
-    this.kept = kept;
+    for (const upstream of this.kept.of(structure)) upstream.tick(nowMs);
   }
 }
 
-class KeptUpstream {
+class KeptLatency implements KeptUpstream {
   readonly index: number;
   private readonly state: SharedState;
   private readonly logger: Logger;

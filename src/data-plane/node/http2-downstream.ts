@@ -12,10 +12,10 @@ import {
 } from '../downstream.ts';
 import { Exchange } from '../exchange.ts';
 import { grpcFields, isGrpcType } from '../grpc.ts';
+import { http2Fields } from '../http2-fields.ts';
 import { answerHeaders, answerText, statusOf } from '../own-answer.ts';
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
 import { type Flushable, turnEnd } from '../upstream/turn-end.ts';
-import { valueIn } from '../upstream/header-block.ts';
 import { trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import type { Intake, Peer } from './intake.ts';
@@ -23,17 +23,6 @@ import { ReadingWatch } from './reading-watch.ts';
 import type { SessionWatch } from './session-watch.ts';
 
 const EMPTY = new Uint8Array(0);
-/** Headers that speak of an HTTP/1 connection; a stream with one of them is malformed. Source: RFC 9113 § 8.2.2. */
-const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
-  'connection',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'transfer-encoding',
-  'upgrade',
-]);
-
 /** How long a client may go on sending after it was answered. */
 const LINGER_MS = 1_000;
 
@@ -136,7 +125,8 @@ export class Http2Downstream implements Downstream, Flushable {
 
   begin(head: UpstreamHead, headerBlock: string | null, bodyLength: number): void {
     this.bodyLength = bodyLength;
-    this.headers = responseHeaders(head.status, headerBlock ?? head.headerBlock);
+    this.headers = http2Fields(headerBlock ?? head.headerBlock);
+    this.headers[':status'] = head.status;
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers['content-length'] = String(length);
     // Node ends a stream with the head of a 205, which may have no content: the length would be a lie.
@@ -246,7 +236,7 @@ export class Http2Downstream implements Downstream, Flushable {
   /** All of the body is with the session. */
   private sendTrailers(): void {
     const fields: OutgoingHttpHeaders =
-      this.brokenBy === null ? blockFields(this.trailers) : grpcFields(this.brokenBy);
+      this.brokenBy === null ? http2Fields(this.trailers) : grpcFields(this.brokenBy);
     try {
       this.stream.sendTrailers(fields);
     } catch {
@@ -286,28 +276,4 @@ export class Http2Downstream implements Downstream, Flushable {
     if (stream.writableFinished) giveUp();
     else stream.once('finish', giveUp);
   }
-}
-
-/** `Name: value` lines as Node's HTTP/2 takes them: lower case, repeats in a list. */
-function responseHeaders(status: number, block: string): OutgoingHttpHeaders {
-  const headers = blockFields(block);
-  headers[':status'] = status;
-  return headers;
-}
-
-function blockFields(block: string): OutgoingHttpHeaders {
-  // Without a prototype: "constructor" is a name like any other.
-  const headers = Object.create(null) as OutgoingHttpHeaders;
-  if (block === '') return headers;
-  for (const line of block.split('\r\n')) {
-    const colon = line.indexOf(':');
-    const name = line.slice(0, colon).toLowerCase();
-    const value = valueIn(line, colon);
-    if (CONNECTION_HEADERS.has(name)) continue;
-    const known = headers[name];
-    if (known === undefined) headers[name] = value;
-    else if (Array.isArray(known)) known.push(value);
-    else headers[name] = [String(known), value];
-  }
-  return headers;
 }

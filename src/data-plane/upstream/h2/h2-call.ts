@@ -6,6 +6,7 @@
 //      ▲         └─ refused unseen: again, once ─┐
 //      └─────────────────────────────────────────┘
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
+import { http2Fields } from '../../http2-fields.ts';
 import {
   BODY_CHUNKED,
   INTERIM_COUNT_MAX,
@@ -17,7 +18,7 @@ import {
   type UpstreamRequest,
 } from '../engine.ts';
 import { trailerBlock } from '../trailers.ts';
-import { readHead, type RequestFields, requestFields, trailerFields } from './h2-fields.ts';
+import { readHead, type RequestFields, requestFields } from './h2-fields.ts';
 import type { H2Session } from './h2-session.ts';
 
 /** The endpoint's pool, as its calls see it. */
@@ -202,7 +203,7 @@ export class H2Call implements UpstreamCall, Timed {
 
   private sendTrailers(stream: ClientHttp2Stream): void {
     try {
-      stream.sendTrailers(trailerFields(this.trailers));
+      stream.sendTrailers(http2Fields(this.trailers));
     } catch {
       // The stream went meanwhile; its end says so.
     }
