@@ -199,7 +199,9 @@ test('endpoints that go with GOAWAY, again and again, cost no request', async ()
   // What comes behind the last stream that the server has seen is not looked at. The proxy closes what is unused.
   const goneAway = setInterval(() => {
     goaways += sessions.size;
-    for (const session of sessions) session.goaway(constants.NGHTTP2_NO_ERROR);
+    for (const session of sessions) {
+      if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR);
+    }
     sessions.clear();
   }, 100);
   const url = `http://127.0.0.1:${proxy.port}/length`;
