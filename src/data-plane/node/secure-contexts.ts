@@ -1,5 +1,6 @@
 // The TLS side of a listener on Node's servers: one secure context a certificate, chosen by the name the client asks
 // for. Replaced as a whole when the files change; open connections keep what they were opened with.
+import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext, type TlsOptions } from 'node:tls';
 import type { ListenerTlsConfig } from '../../config/config.ts';
@@ -58,6 +59,8 @@ export class SecureContexts {
       minVersion: this.tls.minVersion,
       ciphers: `${TLS_1_3_CIPHERS}:${TLS_1_2_CIPHERS}`,
       honorCipherOrder: true,
+      // A client of TLS 1.2 could ask for handshake after handshake on one connection; HTTP/2 forbids it. RFC 9113 § 9.2.1.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       // OpenSSL's own list has finite-field groups, too.
       ecdhCurve: KEY_EXCHANGES,
       ...(ca === null ? {} : { ca }),

@@ -98,6 +98,18 @@ function pem(raw: Buffer): string {
 
 for (const engine of LISTENERS) {
   describe(`TLS on ${engine}`, () => {
+    test('a second handshake on a connection is refused', async (context) => {
+      const proxy = await start(context, engine, {
+        certificates: [write(`again-${engine}`, selfSigned())],
+      });
+      const socket = await shake(proxy, { maxVersion: 'TLSv1.2' });
+      const refused = once(socket, 'error');
+      socket.renegotiate({ rejectUnauthorized: false }, () => undefined);
+      const [error] = (await within('a refusal', 5000, refused)) as [Error];
+      assert.match(error.message, /no renegotiation|NO_RENEGOTIATION/);
+      socket.destroy();
+    });
+
     test('the name the client asks for chooses the certificate', async (context) => {
       const first = selfSigned(['one.example', 'in.two.example']);
       const second = selfSigned(['two.example', '*.two.example']);
