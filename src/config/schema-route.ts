@@ -81,7 +81,7 @@ export const route = section({
       host: option(
         text('preserve, upstream or a host', isHostHeader),
         'preserve',
-        "The Host that is forwarded: the client's, the endpoint's address, or this literal.",
+        "The Host that is forwarded: the client's, the upstream's (its tls.serverName, else its name), or this literal.",
       ),
     }),
     {},

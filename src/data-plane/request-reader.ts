@@ -16,6 +16,9 @@ const FORBIDDEN_IN_TARGET = /[^\x21\x22\x24-\x7e]/;
 const HOST = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/;
 /** Source: RFC 9110 §5.6.2. */
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** Two spaces, the version and the end of the line; a header has a colon, a space and an end. */
+const REQUEST_LINE_REST = '  HTTP/1.1\r\n'.length;
+const HEADER_REST = ': \r\n'.length;
 const DIGITS = /^[0-9]{1,15}$/;
 
 /**
@@ -82,6 +85,7 @@ export class RequestReader {
   /** Textual address of the client, as trusted proxies tell it; set by the listener after read(). */
   clientAddress = '';
 
+  private headerBytes = 0;
   private hostCount = 0;
   private contentLength = '';
   private contentLengthConflict = false;
@@ -100,13 +104,20 @@ export class RequestReader {
    * Reads the request.
    * @returns '' or the error to answer with.
    */
-  read(req: HttpRequest, headerCountMax: number): ExchangeErrorCode | '' {
+  read(
+    req: HttpRequest,
+    headerCountMax: number,
+    headerBytesMax = Infinity,
+  ): ExchangeErrorCode | '' {
     this.reset();
     this.method = req.getCaseSensitiveMethod();
     this.path = req.getUrl();
     this.query = req.getQuery();
     this.target = this.query === undefined ? this.path : this.path + '?' + this.query;
+    this.headerBytes = this.method.length + this.target.length + REQUEST_LINE_REST;
     req.forEach(this.visit);
+    // uWebSockets.js knows one limit for the process, the largest of any listener.
+    if (this.headerBytes > headerBytesMax) return 'header-limit';
     return this.check(headerCountMax);
   }
 
@@ -186,6 +197,7 @@ export class RequestReader {
     this.forwardedHost = '';
     this.forwarded = '';
     this.headerCount = 0;
+    this.headerBytes = 0;
     this.acceptsTrailers = false;
     this.grpcTimeout = '';
     this.isLastAsked = false;
@@ -273,6 +285,7 @@ export class RequestReader {
   // The comparisons are grouped by length: most headers are passed on after one integer switch.
   private add(name: string, value: string): void {
     this.headerCount++;
+    this.headerBytes += name.length + value.length + HEADER_REST;
     switch (name.length) {
       case 2:
         if (name === 'te') {

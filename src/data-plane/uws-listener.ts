@@ -172,7 +172,7 @@ export class UwsListener implements Listener {
     const { limits } = this.config;
     const downstream = this.pool.pop() ?? new UwsDownstream(this.context, limits, this.pool);
     downstream.attach(res);
-    const refusal = this.reader.read(req, limits.headerCount);
+    const refusal = this.reader.read(req, limits.headerCount, limits.headerBytes);
     if (refusal !== '') {
       downstream.answerUnread(refusal, this.reader.method);
       return;
