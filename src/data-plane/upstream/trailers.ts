@@ -9,7 +9,8 @@ const FORBIDDEN = /[\x00-\x08\x0a-\x1f\x7f]/; // oxlint-disable-line no-control-
 const COUNT_MAX = 100;
 
 /**
- * Never passed on behind a body, in any spelling: framing, routing, this hop, who asks, and what the body is.
+ * Never passed on behind a body, in any spelling: framing, routing, this hop, who asks, under what conditions, and what the
+ * body is.
  * Source: RFC 9110 § 6.5.1, § 7.6.1.
  */
 const DROPPED_TRAILERS: ReadonlySet<string> = new Set([
@@ -21,14 +22,22 @@ const DROPPED_TRAILERS: ReadonlySet<string> = new Set([
   'content-range',
   'content-type',
   'cookie',
+  'early-data',
   'expect',
   'forwarded',
   'host',
+  'http2-settings',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
   'keep-alive',
   'max-forwards',
   'proxy-authenticate',
   'proxy-authorization',
   'proxy-connection',
+  'range',
   'set-cookie',
   'te',
   'trailer',

@@ -120,7 +120,14 @@ const FORWARDED: readonly (readonly [string, Buffer[], string, RegExp | null])[]
   ['HTTP2-Settings', get({}, ['http2-settings', 'AAMAAABk']), '', /http2-settings/i],
   [
     'trailers that would change the request',
-    withTrailers([], ['host', 'evil'], ['x_forwarded_for', 'evil'], ['cookie', 'evil']),
+    withTrailers(
+      [],
+      ['host', 'evil'],
+      ['x_forwarded_for', 'evil'],
+      ['cookie', 'evil'],
+      ['range', 'evil'],
+      ['if-match', 'evil'],
+    ),
     'abc',
     /evil/,
   ],
