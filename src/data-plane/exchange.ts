@@ -8,7 +8,7 @@
 //            │ └ all endpoints full: wait ► onGrant
 //            └──────────────────────────────┘
 import type { Route } from './router.ts';
-import { AMBIGUOUS, rewriteTarget } from './router.ts';
+import { AMBIGUOUS } from './router.ts';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
 import { limitHeaders, retryAfterSeconds } from '../limits/limit-headers.ts';
 import type { RateLimit } from '../limits/rate-limit.ts';
@@ -187,7 +187,7 @@ export class Exchange
     upstream.affinity.describe(this.pickRequest, reader, upstream.table, context.random);
     this.method = reader.method;
     this.pickRequest.isSentOnce = upstream.isSentOnce(reader.method);
-    this.target = rewriteTarget(reader.target, route.config.rewrite.stripPrefix);
+    this.target = route.prefixStrip.rewrite(reader.target);
     this.headerBlock = requestBlock(route, reader, upstream, forwarding);
     this.mirror = route.mirroring?.copy(reader, route, this.target, forwarding) ?? null;
     if (limits?.mustAsk === true) {

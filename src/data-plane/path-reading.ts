@@ -1,6 +1,7 @@
 // How a path is read to find its route. Servers differ in what they make of `..`, `//`, percent encodings and
 // backslashes; a route must not be reached, or passed by, in a spelling that the endpoint reads as another path.
-// Only for matching: what is forwarded is what came. Called by the router, on a worker thread.
+// Only for matching, and to find a prefix that is to be stripped: what is forwarded is what came. Called by the router,
+// on a worker thread.
 
 /** Without one of these a path has one reading: itself. */
 const UNUSUAL = /[%\\]|\/\/|\/\./;
@@ -34,6 +35,34 @@ export function normalPath(path: string, isGenerous: boolean): string {
   }
   if (segments.length === 0) return '/';
   return '/' + segments.join('/') + (isFolder ? '/' : '');
+}
+
+/**
+ * Where a prefix ends in a path as it is spelled. Dot segments are followed: what comes behind that place never climbs
+ * above it, and read alone it says what the whole says below the prefix.
+ * @param path begins with a slash.
+ * @param prefix its segments, in normal form; one at least.
+ * @returns index behind the prefix's last segment; -1 when the path is not below it.
+ */
+export function prefixEnd(path: string, prefix: readonly string[]): number {
+  const segments: string[] = [];
+  const ends: number[] = [];
+  for (let start = 1; start <= path.length;) {
+    const slash = path.indexOf('/', start);
+    const end = slash < 0 ? path.length : slash;
+    const segment = path.slice(start, end).replace(ENCODED, decodeVisible);
+    start = end + 1;
+    if (segment === '' || segment === '.') continue;
+    if (segment === '..') {
+      segments.pop();
+      ends.pop();
+    } else {
+      segments.push(segment);
+      ends.push(end);
+    }
+  }
+  if (prefix.some((segment, index) => segments[index] !== segment)) return -1;
+  return ends[prefix.length - 1]!;
 }
 
 /** Decodes what means the same either way; the rest gets one spelling. */

@@ -4,6 +4,7 @@ import type { RouteConfig } from '../config/config.ts';
 import { HostPatterns } from './host-patterns.ts';
 import { HeaderRewrite } from './header-rewrite.ts';
 import { isDisputed, isUnusual, normalPath } from './path-reading.ts';
+import { PrefixStrip } from './prefix-strip.ts';
 import type { Mirroring } from './mirroring.ts';
 import type { RouteLimits } from './route-limits.ts';
 import type { Split } from './split.ts';
@@ -30,6 +31,7 @@ export class Route {
   readonly requestRewrite: HeaderRewrite;
   /** Towards the client. */
   readonly responseRewrite: HeaderRewrite;
+  readonly prefixStrip: PrefixStrip;
   private readonly hosts: HostPatterns;
   /** `.example.com` for `*.example.com`. */
   private readonly exactPath: string;
@@ -49,6 +51,7 @@ export class Route {
     this.mirroring = mirroring;
     this.requestRewrite = new HeaderRewrite(config.headers.request, true);
     this.responseRewrite = new HeaderRewrite(config.headers.response, false);
+    this.prefixStrip = new PrefixStrip(config.rewrite.stripPrefix);
     const { hosts, path, methods, headers } = config.match;
     this.hosts = new HostPatterns(hosts);
     const isPrefix = path.endsWith('*');
@@ -129,14 +132,4 @@ export class Router {
     }
     return undefined;
   }
-}
-
-/** The target sent on: the path as it came, less the route's prefix. */
-export function rewriteTarget(target: string, stripPrefix: string): string {
-  if (stripPrefix === '' || !target.startsWith(stripPrefix)) return target;
-  const rest = target.slice(stripPrefix.length);
-  if (rest.startsWith('/')) return rest;
-  // `/api` stripped from `/apix` would name another resource.
-  if (rest === '' || rest.startsWith('?')) return '/' + rest;
-  return target;
 }

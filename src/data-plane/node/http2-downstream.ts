@@ -36,6 +36,7 @@ export class Http2Downstream implements Downstream, Flushable {
   private trailers = '';
   private isOnlyHead = false;
   private isContradiction = false;
+  private mayHaveTrailers = false;
   /** The stream waits for trailers when its body has ended. */
   private hasTrailers = false;
   /** What broke a gRPC response off. */
@@ -125,6 +126,7 @@ export class Http2Downstream implements Downstream, Flushable {
 
   begin(head: UpstreamHead, headerBlock: string | null, bodyLength: number): void {
     this.bodyLength = bodyLength;
+    this.mayHaveTrailers = bodyLength === BODY_UNSIZED || head.mayHaveTrailers === true;
     this.headers = http2Fields(headerBlock ?? head.headerBlock);
     this.headers[':status'] = head.status;
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
@@ -221,8 +223,8 @@ export class Http2Downstream implements Downstream, Flushable {
     }
     try {
       const endStream = this.bodyLength === BODY_ABSENT || this.isOnlyHead;
-      // A body of known length ends without them: an empty frame is spared.
-      this.hasTrailers = !endStream && (this.bodyLength === BODY_UNSIZED || this.trailers !== '');
+      // Where none can come, an empty frame is spared.
+      this.hasTrailers = !endStream && (this.mayHaveTrailers || this.trailers !== '');
       stream.respond(this.headers, { endStream, waitForTrailers: this.hasTrailers });
     } catch {
       // Node found a name or value that is not HTTP's, or two values where one may stand. The rest is not read.

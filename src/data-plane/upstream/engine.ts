@@ -63,6 +63,8 @@ export interface UpstreamHead {
   readonly headerBlock: string;
   /** Content-Length as announced, also on answers to HEAD and on 304; -1 = none was announced. */
   readonly contentLength: number;
+  /** Trailers may follow although a length is announced: HTTP/2. Absent = as HTTP/1.1 has it, behind a body without one. */
+  readonly mayHaveTrailers?: boolean;
   /**
    * Status, reason and block as they came, `200 OK CRLF Name: value …` with no final CRLF, for who would otherwise make
    * bytes of the texts again. Valid until the body or the end that follows in the same turn; null or absent when the

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { connect, type IncomingHttpHeaders } from 'node:http2';
+import { connect, createServer as createHttp2Server, type IncomingHttpHeaders } from 'node:http2';
 import { createServer as createSocketServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { before, describe, test } from 'node:test';
@@ -140,4 +140,43 @@ test('both ways over HTTP/2', async () => {
   plain.resume();
   await within('the end', 5000, once(plain, 'end'));
   session.destroy();
+});
+
+test('behind a body of announced length, from an HTTP/2 endpoint to an HTTP/2 client', async () => {
+  const h2Backend = createHttp2Server();
+  h2Backend.on('stream', (stream) => {
+    stream.on('error', () => undefined);
+    stream.respond({ ':status': 200, 'content-length': '4' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'x-sum': 'abc' }));
+    stream.end('body');
+  });
+  h2Backend.listen(0, '127.0.0.1');
+  await once(h2Backend, 'listening');
+  const proxy = await Proxy.start(
+    {
+      protocol: 'h2c',
+      endpoints: [`127.0.0.1:${(h2Backend.address() as AddressInfo).port}`],
+    },
+    {
+      listeners: [
+        { name: 'web', address: '127.0.0.1:0', engine: 'node', protocols: ['http/1.1', 'h2c'] },
+      ],
+    },
+  );
+  const session = connect(`http://127.0.0.1:${proxy.port}`);
+  const stream = session.request();
+  let length: string | undefined;
+  stream.on('response', (headers) => (length = headers['content-length']));
+  let sum: unknown;
+  stream.on('trailers', (trailers: IncomingHttpHeaders) => (sum = trailers['x-sum']));
+  stream.resume();
+  await within('the end', 5000, once(stream, 'end'));
+  assert.equal(length, '4');
+  assert.equal(sum, 'abc');
+  session.destroy();
+  // HTTP/1.1 has no place for them behind a Content-Length: the answer stays whole without.
+  const text = await proxy.exchange(`${GET}TE: trailers\r\n\r\n`);
+  assert.match(text, /\r\ncontent-length: 4\r\n[^]*\r\n\r\nbody$/i);
+  await proxy.stop();
+  h2Backend.close();
 });

@@ -6,8 +6,10 @@ import * as fc from 'fast-check';
 import { configFrom } from '../../../src/config/load.ts';
 import { Affinity } from '../../../src/data-plane/affinity.ts';
 import { forwardingBlock } from '../../../src/data-plane/forwarded.ts';
+import { normalPath } from '../../../src/data-plane/path-reading.ts';
+import { PrefixStrip } from '../../../src/data-plane/prefix-strip.ts';
 import { HTTP_1_1, HTTP_2, RequestReader } from '../../../src/data-plane/request-reader.ts';
-import { Route, rewriteTarget } from '../../../src/data-plane/router.ts';
+import { Route } from '../../../src/data-plane/router.ts';
 import { headerBlockFromPairs } from '../../../src/data-plane/upstream/header-block.ts';
 import { InputError } from '../../../src/errors.ts';
 import { parseResponses } from '../../helpers/parse-responses.ts';
@@ -99,8 +101,25 @@ describe('configuration', () => {
         const built = routeWith({ rewrite: { stripPrefix: prefix } });
         if (built === null) return;
         const { stripPrefix } = built.route.config.rewrite;
-        const target = rewriteTarget(stripPrefix + rest, stripPrefix);
+        const target = built.route.prefixStrip.rewrite(stripPrefix + rest);
         assert.ok(`/${stripPrefix}${rest}`.endsWith(target.slice(1)));
+      }),
+      RUNS,
+    );
+  });
+
+  test('a stripped prefix leaves what the path says below it, however it is spelled', () => {
+    const spelling = fc.constantFrom('api', '%61pi', 'v1', '.', '..', '%2E%2e', '', 'x', 'a%2fb');
+    const path = fc.array(spelling, { maxLength: 8 }).map((parts) => `/${parts.join('/')}`);
+    fc.assert(
+      fc.property(path, fc.constantFrom('/api', '/api/', '/api/v1'), (came, prefix) => {
+        const target = new PrefixStrip(prefix).rewrite(came);
+        const folder = prefix.replace(/\/$/, '');
+        const whole = normalPath(came, false);
+        if (whole !== folder && !whole.startsWith(`${folder}/`)) return assert.equal(target, came);
+        assert.match(target, /^\/(?![/\\])/);
+        assert.ok(came.endsWith(target.slice(1)));
+        assert.equal(normalPath(target, false), whole.slice(folder.length) || '/');
       }),
       RUNS,
     );

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { configFrom } from '../../../src/config/load.ts';
-import { AMBIGUOUS, Route, Router, rewriteTarget } from '../../../src/data-plane/router.ts';
+import { AMBIGUOUS, Route, Router } from '../../../src/data-plane/router.ts';
 
 function routerOf(...matches: object[]): Router {
   const config = configFrom({
@@ -47,14 +47,6 @@ test('methods and headers must all match', () => {
   assert.equal(find(router, '/', 'x', 'POST', { 'x-canary': '1' }), 'r0');
   assert.equal(find(router, '/', 'x', 'GET', { 'x-canary': '1' }), undefined);
   assert.equal(find(router, '/', 'x', 'POST', { 'x-canary': '2' }), undefined);
-});
-
-test('stripping a prefix keeps the rest as it came', () => {
-  assert.equal(rewriteTarget('/api/a%2Fb?x=/api', '/api'), '/a%2Fb?x=/api');
-  assert.equal(rewriteTarget('/api', '/api'), '/');
-  assert.equal(rewriteTarget('/api?x', '/api'), '/?x');
-  assert.equal(rewriteTarget('/apix', '/api'), '/apix');
-  assert.equal(rewriteTarget('/other', '/api'), '/other');
 });
 
 test('a path is matched by what it says, however it is spelled', () => {

@@ -229,7 +229,8 @@ export class H2Call implements UpstreamCall, Timed {
   ): void {
     this.session?.onResponse();
     if (this.handler === null) return;
-    const head = readHead(headers[':status'] ?? 0, rawHeaders);
+    const isWhole = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    const head = readHead(headers[':status'] ?? 0, rawHeaders, !isWhole);
     if (head === null) return this.fail('bad-response');
     this.hasHead = true;
     // What these announce is not what comes, also where an empty frame ends them.
@@ -237,7 +238,7 @@ export class H2Call implements UpstreamCall, Timed {
     this.watch(this.host.idleTimeoutMs);
     this.handler.onHead(head);
     if (this.isOver()) return;
-    if ((flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0) {
+    if (isWhole) {
       stream.resume();
       return this.end('');
     }

@@ -31,8 +31,16 @@ export function withJoinedRepeats(fields: RequestFields): RequestFields {
   );
 }
 
-/** @param rawHeaders name, value, name, value … with pseudo-headers. @returns null: not to be trusted. */
-export function readHead(status: number, rawHeaders: readonly string[]): UpstreamHead | null {
+/**
+ * @param rawHeaders name, value, name, value … with pseudo-headers.
+ * @param mayHaveTrailers the stream goes on behind the head.
+ * @returns null: not to be trusted.
+ */
+export function readHead(
+  status: number,
+  rawHeaders: readonly string[],
+  mayHaveTrailers: boolean,
+): UpstreamHead | null {
   if (!(status >= 200 && status <= 999)) return null;
   const pairs = rawHeaders.filter((_, index) => !rawHeaders[index - (index % 2)]!.startsWith(':'));
   const block = headerBlockFromText(pairs);
@@ -42,5 +50,6 @@ export function readHead(status: number, rawHeaders: readonly string[]): Upstrea
     reason: STATUS_CODES[status] ?? '',
     headerBlock: block.headerBlock,
     contentLength: block.contentLength,
+    mayHaveTrailers,
   };
 }

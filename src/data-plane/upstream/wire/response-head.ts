@@ -67,8 +67,8 @@ export class ResponseHead implements UpstreamHead {
   keepAliveMs: number;
   private saysClose: boolean;
   private saysKeepAlive: boolean;
-  /** What Connection names beside those two: `,name,name,` in lower case; '' = nothing. */
-  private connectionNames: string;
+  /** What Connection names beside those two, in lower case; null = nothing, as nearly always. */
+  private connectionNames: Set<string> | null;
   /** Set by the parser: the body or the end of the response came with the head. */
   isFollowed: boolean;
   // Where the head stands, moved together: status line without the version at lineStart, headers from
@@ -89,7 +89,7 @@ export class ResponseHead implements UpstreamHead {
     this.keepAliveMs = -1;
     this.saysClose = false;
     this.saysKeepAlive = false;
-    this.connectionNames = '';
+    this.connectionNames = null;
     this.isFollowed = false;
     this.source = NOTHING;
     this.lineStart = 0;
@@ -101,13 +101,13 @@ export class ResponseHead implements UpstreamHead {
   get headerBlock(): string {
     if (this.block !== null) return this.block;
     let block = this.source.toString('latin1', this.blockStart, this.blockEnd);
-    if (this.connectionNames !== '') block = removeNamed(block, this.connectionNames);
+    if (this.connectionNames !== null) block = removeNamed(block, this.connectionNames);
     this.block = block;
     return block;
   }
 
   get bytes(): Uint8Array | null {
-    if (!this.isFollowed || this.connectionNames !== '') return null;
+    if (!this.isFollowed || this.connectionNames !== null) return null;
     const { source, lineStart } = this;
     // Who leaves out the reason phrase often leaves out its space, too, which has to be there. Source: RFC 9112 § 4.
     if (source[lineStart + 3] !== SPACE) return null;
@@ -143,7 +143,7 @@ export class ResponseHead implements UpstreamHead {
     this.keepAliveMs = -1;
     this.saysClose = false;
     this.saysKeepAlive = false;
-    this.connectionNames = '';
+    this.connectionNames = null;
     let keptCount = 0;
     let keepFrom = position;
     let lineCount = 0;
@@ -250,11 +250,14 @@ export class ResponseHead implements UpstreamHead {
       this.saysClose = true;
       return;
     }
-    for (const part of bytes.toString('latin1', from, from + length).split(',')) {
-      const name = part.trim().toLowerCase();
+    for (const part of bytes
+      .toString('latin1', from, from + length)
+      .toLowerCase()
+      .split(',')) {
+      const name = part.trim();
       if (name === 'close') this.saysClose = true;
       else if (name === 'keep-alive') this.saysKeepAlive = true;
-      else if (name !== '') this.connectionNames = `${this.connectionNames || ','}${name},`;
+      else if (name !== '') (this.connectionNames ??= new Set()).add(name);
     }
   }
 
@@ -332,9 +335,9 @@ function joinKept(bytes: Buffer, blockStart: number, keptCount: number): number 
 }
 
 /** Removes the lines whose names Connection listed; rare, so on the string. */
-function removeNamed(headerBlock: string, names: string): string {
+function removeNamed(headerBlock: string, names: ReadonlySet<string>): string {
   return headerBlock
     .split('\r\n')
-    .filter((line) => !names.includes(`,${line.slice(0, line.indexOf(':')).toLowerCase()},`))
+    .filter((line) => !names.has(line.slice(0, line.indexOf(':')).toLowerCase()))
     .join('\r\n');
 }

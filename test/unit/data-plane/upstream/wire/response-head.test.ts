@@ -53,3 +53,15 @@ test('gives no bytes of a status line without the space that a server must send'
   assert.equal(textOf(head), null);
   assert.deepEqual([head.status, head.reason, head.headerBlock], [404, '', 'A: 1']);
 });
+
+test('thousands of names in Connection cost one walk over the headers', () => {
+  const names = Array.from({ length: 6_000 }, (_, index) => `n${index.toString(36)}`).join(',');
+  const lines = Array.from({ length: 150 }, (_, index) => `x${index}: kept\r\n`).join('');
+  const bytes = Buffer.from(
+    `HTTP/1.1 200 OK\r\nN1: gone\r\nConnection: ${names}\r\n${lines}\r\n`,
+    'latin1',
+  );
+  const head = new ResponseHead();
+  assert.equal(head.scan(bytes, 0, bytes.length), bytes.length);
+  assert.equal(`${head.headerBlock}\r\n`, lines);
+});
