@@ -141,7 +141,7 @@ export class Exchange
       downstream,
       this.current,
       () => this.onBodyGathered(),
-      () => this.refuse('internal'),
+      () => this.onBodyLost(),
     );
     this.pickRequest = this.current.pickRequest;
     this.retries = new Retries(context, this, this.current, this.body);
@@ -215,6 +215,12 @@ export class Exchange
     if (!this.isAwaitingBody) return;
     this.isAwaitingBody = false;
     this.enter(this.route!);
+  }
+
+  /** What came of the body cannot be held. */
+  private onBodyLost(): void {
+    this.context.reportBodyLost();
+    this.refuse('internal');
   }
 
   /** The limits allow the request: from here on it counts in its upstream. */

@@ -1,5 +1,6 @@
 // All that one worker holds: its hands on the shared state, the adopted structure digested for requests, and its
 // connections. Created once a worker start; structures come and go, connections outlive them where they can.
+import { tmpdir } from 'node:os';
 import { type Clock, systemClock } from '../clock.ts';
 import type { RouteConfig, ListenerConfig, UpstreamConfig } from '../config/config.ts';
 import type { Random } from '../random.ts';
@@ -41,6 +42,9 @@ import { type WorkerEndpoint, WorkerUpstream } from './worker-upstream.ts';
 /** The engines by the operator's name for them; h2 is what `protocol` chooses. */
 export type Engines = Readonly<Record<UpstreamConfig['connection']['engine'] | 'h2', OpenEndpoint>>;
 
+/** Between two lines in the log about the same. */
+const REPORT_AGAIN_MS = 60_000;
+
 export class WorkerContext {
   readonly worker: number;
   readonly state: SharedState;
@@ -66,6 +70,9 @@ export class WorkerContext {
   private readonly engines: Engines;
   private readonly tell: (message: WorkerMessage) => void;
   private readonly doorbell: Doorbell;
+  /** Bodies that could not be held since the log was told, and the wheel's time before which it is not told again. */
+  private lostBodyCount = 0;
+  private reportLostMs = 0;
   private readonly limits: WorkerLimits;
   /** The structure that belongs to a published epoch and is not adopted yet. */
   private learned: Structure | null;
@@ -159,6 +166,20 @@ export class WorkerContext {
   endRequest(): void {
     this.activeCount--;
     addWorkerActive(this.state, this.worker, -1);
+  }
+
+  /** What a client sent cannot be held, for want of temporary files: the log is told, once a minute at most. */
+  reportBodyLost(): void {
+    this.lostBodyCount++;
+    if (this.wheel.nowMs < this.reportLostMs) return;
+    this.reportLostMs = this.wheel.nowMs + REPORT_AGAIN_MS;
+    this.tell({
+      type: 'log',
+      level: 'error',
+      message: 'temporary files cannot be written: requests end with 500',
+      fields: { folder: tmpdir(), worker: this.worker, count: this.lostBodyCount },
+    });
+    this.lostBodyCount = 0;
   }
 
   /** @returns undefined for one that the adopted structure does not have. */

@@ -12,6 +12,7 @@ import { blockPairs, trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import { Http1Tunnel } from './http1-tunnel.ts';
 import type { Intake, Peer } from './intake.ts';
+import { ReadingWatch } from './reading-watch.ts';
 
 const EMPTY = new Uint8Array(0);
 
@@ -64,7 +65,10 @@ export class Http1Downstream implements Downstream, Flushable {
 
   /** As start(), for a request that opens a WebSocket. @param early what came behind it. */
   startUpgrade(intake: Intake, peer: Peer, early: Buffer): void {
-    this.tunnel = new Http1Tunnel(this.req.socket, early, this.exchange);
+    const { socket } = this.req;
+    const { idleTimeoutMs } = intake.config.limits;
+    const reading = new ReadingWatch(this.context.wheel, idleTimeoutMs, socket);
+    this.tunnel = new Http1Tunnel(socket, early, this.exchange, reading);
     this.exchange.start(intake.reader, intake.forwardingFor(peer));
   }
 

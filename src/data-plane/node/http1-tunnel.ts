@@ -4,6 +4,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Exchange } from '../exchange.ts';
+import { ReadingWatch } from './reading-watch.ts';
 
 const EMPTY = new Uint8Array(0);
 /** How long the client has to close its side after the last byte for it: a close with bytes unread would be a reset. */
@@ -13,10 +14,15 @@ export class Http1Tunnel {
   /** The endpoint has agreed: no response follows. */
   isOpen = false;
   private readonly socket: Socket;
+  private readonly reading: ReadingWatch;
 
-  /** @param early what came behind the request. */
-  constructor(socket: Socket, early: Buffer, exchange: Exchange) {
+  /**
+   * @param early what came behind the request.
+   * @param reading ends the socket of a client that takes nothing of its last bytes.
+   */
+  constructor(socket: Socket, early: Buffer, exchange: Exchange, reading: ReadingWatch) {
     this.socket = socket;
+    this.reading = reading;
     if (early.length > 0) socket.unshift(early);
     socket.on('data', (chunk: Buffer) => exchange.onRequestBody(chunk, false));
     socket.on('end', () => exchange.onRequestBody(EMPTY, true));
@@ -46,8 +52,12 @@ export class Http1Tunnel {
     socket.end();
     socket.resume();
     socket.once('end', () => socket.destroySoon());
-    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
-    socket.once('close', () => clearTimeout(timer));
+    // Before, what a slow client has not read yet would be lost.
+    this.reading.start();
+    socket.once('finish', () => {
+      const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+      socket.once('close', () => clearTimeout(timer));
+    });
   }
 
   destroy(): void {

@@ -1,6 +1,7 @@
-// Ends an HTTP/2 stream whose client takes nothing of its answer for the idle timeout. PINGs keep the connection of such a
-// client; what waits for it, here and at the endpoint, would stay for good. One a stream at most; on a worker thread.
-import type { ServerHttp2Stream } from 'node:http2';
+// Ends an HTTP/2 stream, or a WebSocket's connection that is to close, whose client takes nothing of what is written for
+// the idle timeout. PINGs and bytes of its own keep the connection of such a client; what waits for it, here and at the
+// endpoint, would stay for good. One a stream at most; on a worker thread.
+import type { Duplex } from 'node:stream';
 import type { Timed, TimerWheel } from '../upstream/engine.ts';
 
 export class ReadingWatch implements Timed {
@@ -12,11 +13,11 @@ export class ReadingWatch implements Timed {
 
   private readonly wheel: TimerWheel;
   private readonly limitMs: number;
-  private readonly stream: ServerHttp2Stream;
+  private readonly stream: Duplex;
   /** Bytes that wait for the client; it takes them in the order in which they were written. */
   private unread = 0;
 
-  constructor(wheel: TimerWheel, limitMs: number, stream: ServerHttp2Stream) {
+  constructor(wheel: TimerWheel, limitMs: number, stream: Duplex) {
     this.wheel = wheel;
     this.limitMs = limitMs;
     this.stream = stream;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { type Logger, pino } from 'pino';
 import { Proxy } from '../../helpers/proxy.ts';
 import { temporaryFolder } from '../../helpers/temporary-folder.ts';
 import { openWebSocket, WebSocketEndpoint } from '../../helpers/websocket-peers.ts';
@@ -14,13 +15,14 @@ const MEBIBYTE = 1024 * 1024;
 async function startWith(
   context: TestContext,
   folder: string,
+  logger: Logger = pino({ level: 'silent' }),
 ): Promise<[Proxy, WebSocketEndpoint]> {
   const { TMPDIR } = process.env;
   const endpoint = await WebSocketEndpoint.start();
   context.after(() => endpoint.stop());
   process.env['TMPDIR'] = folder;
   try {
-    const proxy = await Proxy.start({ endpoints: [`127.0.0.1:${endpoint.port}`] });
+    const proxy = await Proxy.start({ endpoints: [`127.0.0.1:${endpoint.port}`] }, {}, logger);
     context.after(() => proxy.stop());
     return [proxy, endpoint];
   } finally {
@@ -30,7 +32,9 @@ async function startWith(
 }
 
 test('a WebSocket that is far ahead of its endpoint ends, where that cannot be held', async (context) => {
-  const [proxy, endpoint] = await startWith(context, '/nonexistent');
+  const lines: string[] = [];
+  const logger = pino({ level: 'error' }, { write: (line) => void lines.push(line) });
+  const [proxy, endpoint] = await startWith(context, '/nonexistent', logger);
   const accepted = endpoint.accepted();
   const client = await openWebSocket(`ws://127.0.0.1:${proxy.port}/`);
   const server = await accepted;
@@ -42,6 +46,9 @@ test('a WebSocket that is far ahead of its endpoint ends, where that cannot be h
   const { starts, errors } = proxy.balancer.state().workers[0]!;
   assert.equal(starts, 1);
   assert.equal(errors['internal'], 1);
+  await until(() => lines.length > 0, 'the log says so');
+  const { folder, count } = JSON.parse(lines[0]!) as { folder: string; count: number };
+  assert.deepEqual([folder, count, lines.length], ['/nonexistent', 1, 1]);
 });
 
 test('WebSockets are accepted where the folder has a name too long for a socket', async (context) => {
