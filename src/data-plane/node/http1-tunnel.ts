@@ -4,7 +4,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Exchange } from '../exchange.ts';
-import { ReadingWatch } from './reading-watch.ts';
+import type { ReadingWatch } from './reading-watch.ts';
 
 const EMPTY = new Uint8Array(0);
 /** How long the client has to close its side after the last byte for it: a close with bytes unread would be a reset. */
