@@ -129,12 +129,25 @@ function play(each: ConformanceCase, port: number, localAddress: string): Promis
       isSentinelSent = true;
       socket.write(SENTINEL);
     };
+    let onAnswer: (() => void) | null = null;
     socket.on('data', (piece: Buffer) => {
       text += piece.toString('latin1');
       proceed();
+      goOnIfAnswered();
     });
+    const goOnIfAnswered = (): void => {
+      if (onAnswer === null || readAnswers(text, methods).length === 0) return;
+      const next = onAnswer;
+      onAnswer = null;
+      next();
+    };
+    const untilAnswered = (next: () => void): void => {
+      onAnswer = next;
+      goOnIfAnswered();
+    };
     writePieces(
       pieces,
+      each.isAnsweredBetween === true ? untilAnswered : pause,
       0,
       (bytes, next) => {
         if (socket.writable) socket.write(Buffer.from(bytes, 'latin1'), next);
@@ -148,15 +161,23 @@ function play(each: ConformanceCase, port: number, localAddress: string): Promis
 }
 
 /** The client's pace: without a pause, pieces come together. */
+function pause(next: () => void): void {
+  setTimeout(next, PIECE_GAP_MS);
+}
+
+/** @param between what there is to wait for after a piece. */
 function writePieces(
   pieces: readonly string[],
+  between: (next: () => void) => void,
   index: number,
   write: (bytes: string, next: () => void) => void,
   done: () => void,
 ): void {
   const piece = pieces[index];
   if (piece === undefined) return done();
-  write(piece, () => setTimeout(() => writePieces(pieces, index + 1, write, done), PIECE_GAP_MS));
+  const isLast = index === pieces.length - 1;
+  const next = (): void => writePieces(pieces, between, index + 1, write, done);
+  write(piece, () => (isLast ? pause : between)(next));
 }
 
 /** The whole final answers in `text`. @param methods of the requests that are answered. */

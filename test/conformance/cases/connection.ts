@@ -140,6 +140,7 @@ export const connectionCases: readonly ConformanceCase[] = [
       '400 close',
     ]),
     send: [post([': x', `Content-Length: ${SMUGGLED.length}`], ''), SMUGGLED],
+    isAnsweredBetween: true,
     deviations: {
       uws: {
         outcome: '200 200 keep',
