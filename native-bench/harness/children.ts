@@ -141,8 +141,23 @@ export async function findFreePort(): Promise<number> {
 
 /** Waits until something listens on the port. @throws Error when the child ends first, or too late. */
 export async function waitForPort(child: Child, port: number): Promise<void> {
+  await waitUntil(child, () => isListening(port));
+}
+
+/** Waits until a child process says of itself that it is ready, by a 200. */
+export async function waitForReady(child: Child, url: string): Promise<void> {
+  await waitUntil(child, async () => {
+    try {
+      return (await fetch(url)).ok;
+    } catch {
+      return false;
+    }
+  });
+}
+
+async function waitUntil(child: Child, isUp: () => Promise<boolean>): Promise<void> {
   const deadlineAt = performance.now() + START_DEADLINE_MS;
-  while (!(await isListening(port))) {
+  while (!(await isUp())) {
     if (child.hasEnded()) throw new Error(`did not start: ${child.describe()}`);
     if (performance.now() > deadlineAt) {
       await child.stop();

@@ -81,13 +81,14 @@ export async function startMillrace(
   mkdirSync(folder, { recursive: true });
   const file = join(folder, 'millrace.json');
   const admin = await findFreePort();
-  return serveOn((web) => {
+  const launch = (web: number): { command: string; args: readonly string[] } => {
     const config = configuration(workload, ground, variant, { web, admin });
     writeFileSync(file, JSON.stringify(config, null, 2));
     const program = join(REPOSITORY, 'bin', 'millrace.js');
     const args = [...(watch?.nodeFlags ?? []), program, 'run', '-c', file];
     return { command: process.execPath, args };
-  }, watch?.onLine);
+  };
+  return serveOn(launch, watch?.onLine, `http://127.0.0.1:${admin}/readyz`);
 }
 
 function createMillrace(name: string, title: string, variant: Variant, isExtra: boolean): Peer {

@@ -1,16 +1,28 @@
 // What the peers' modules share: starting a server process and waiting until it serves.
-import { type Child, findFreePort, startChild, waitForPort } from '../harness/children.ts';
+import {
+  type Child,
+  findFreePort,
+  startChild,
+  waitForPort,
+  waitForReady,
+} from '../harness/children.ts';
 import type { RunningPeer } from './peer.ts';
 
-/** A server that is told its port. @param onLine sees what it says on stdout. */
+/**
+ * A server that is told its port.
+ * @param onLine sees what it says on stdout.
+ * @param readyUrl answers 200 once it serves: one that looks at its port before it listens is not ready yet.
+ */
 export async function serveOn(
   launch: (port: number) => { command: string; args: readonly string[] },
   onLine: (line: string) => void = () => {},
+  readyUrl: string = '',
 ): Promise<RunningPeer> {
   const port = await findFreePort();
   const { command, args } = launch(port);
   const child = startChild(command, args);
   void readLines(child, onLine);
+  if (readyUrl !== '') await waitForReady(child, readyUrl);
   await waitForPort(child, port);
   return asPeer(child, port);
 }
