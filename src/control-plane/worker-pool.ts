@@ -79,8 +79,16 @@ export class WorkerPool {
       else cutCount += result;
     }
     // A thread that still holds a listener must not be ended: that aborts the process.
-    if (unresponsive.length === 0) await this.threads?.destroy();
+    if (unresponsive.length === 0 && !(await this.endThreads())) {
+      unresponsive.push(...this.workers.keys());
+    }
     return { cutCount, unresponsive };
+  }
+
+  /** @returns false: a thread does not end. One of Node 20 may spin at its end when an HTTP/2 session of it just closes. */
+  private async endThreads(): Promise<boolean> {
+    const ended = this.threads?.destroy().then(() => true) ?? Promise.resolve(true);
+    return (await within(ended, DRAIN_GRACE_MS)) === true;
   }
 
   private openThreads(): Piscina {

@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { before, describe, test } from 'node:test';
+import { closeServer } from '../../helpers/close-server.ts';
 import { eventually } from '../../helpers/deadline.ts';
 import { drive } from '../../helpers/drive.ts';
 import { parseAnswer, Proxy } from '../../helpers/proxy.ts';
@@ -94,7 +95,7 @@ before(async () => {
 
 releaseAfter(
   () => Promise.all(Array.from(proxies.values(), (proxy) => proxy.stop())),
-  () => backend.close(),
+  () => closeServer(backend),
 );
 
 describe('an HTTP/1 client of an h2c upstream', () => {
@@ -186,7 +187,7 @@ test('an endpoint’s cap counts streams, however few the sessions', async () =>
   const { statuses } = await drive(url, { connections: 40, requests: 400 });
   assert.deepEqual([statuses, most], [{ 200: 400 }, 6]);
   await proxy.stop();
-  slow.close();
+  await closeServer(slow);
 });
 
 test('endpoints that go with GOAWAY, again and again, cost no request', async () => {
@@ -257,6 +258,6 @@ test('TLS: the name is sent and checked, the certificate of each side, and h2 is
   assert.equal(await statusWith({ ...good, serverName: 'other.internal' }), 502);
   assert.equal(await statusWith({ ...client, serverName: 'api.internal' }), 502);
   assert.equal(await statusWith({ ca: certFile, serverName: 'api.internal' }), 502);
-  secure.close();
+  await closeServer(secure);
   rmSync(folder, { recursive: true });
 });

@@ -9,6 +9,7 @@ import {
 import { type AddressInfo, connect } from 'node:net';
 import { type TestContext, describe, test } from 'node:test';
 import { LISTENER_ENGINES, type ListenerEngine } from '../../conformance/case.ts';
+import { closeServer } from '../../helpers/close-server.ts';
 import { type Answer, FaultUpstream } from '../../helpers/fault-upstream.ts';
 import { ENGINES, parseAnswer, Proxy } from '../../helpers/proxy.ts';
 import { until } from '../../helpers/until.ts';
@@ -261,7 +262,7 @@ test('a copy over HTTP/2 takes trailers where the client does: gRPC servers ask 
     client.destroy();
     await proxy.stop();
     await main.stop();
-    shadow.close();
+    await closeServer(shadow);
   });
   client.request({ ':path': '/' }).resume();
   await until(() => seen.length > 0, 'the copy has come');

@@ -7,6 +7,7 @@ import { connect, createServer as createHttp2Server, type IncomingHttpHeaders } 
 import { createServer as createSocketServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { before, describe, test } from 'node:test';
+import { closeServer } from '../../helpers/close-server.ts';
 import { within } from '../../helpers/deadline.ts';
 import { Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
@@ -178,5 +179,5 @@ test('behind a body of announced length, from an HTTP/2 endpoint to an HTTP/2 cl
   const text = await proxy.exchange(`${GET}TE: trailers\r\n\r\n`);
   assert.match(text, /\r\ncontent-length: 4\r\n[^]*\r\n\r\nbody$/i);
   await proxy.stop();
-  h2Backend.close();
+  await closeServer(h2Backend);
 });
