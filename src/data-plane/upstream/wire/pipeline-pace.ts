@@ -10,6 +10,10 @@ const AUTO_DEPTH_MAX = 16;
 const SAMPLES_MIN = 16;
 /** Weight of a new sample. Small, so that one slow response in fifty keeps the average up from one to the next. */
 const SAMPLE_WEIGHT = 1 / 128;
+/** One response of so many ms holds up whatever is queued behind it … */
+const SLOW_MS = 20;
+/** … so nothing is queued before this many have come without one: one slow in fifty leaves gaps of a few hundred. */
+const CALM_ANSWERS_MIN = 512;
 /** A response is late after so many average ones, or so many ms: nothing is queued behind it any more. */
 const LATE_FACTOR = 8;
 const LATE_MS_MIN = 5;
@@ -25,6 +29,8 @@ export class PipelinePace {
   private readonly depthMax: number;
   private averageMs: number;
   private sampleCount: number;
+  /** Answers since the last slow one. */
+  private calmCount: number;
 
   constructor(setting: number | 'auto') {
     this.depthMax = setting === 'auto' ? AUTO_DEPTH_MAX : setting;
@@ -34,6 +40,7 @@ export class PipelinePace {
     this.lastReadMs = 0;
     this.averageMs = 0;
     this.sampleCount = 0;
+    this.calmCount = CALM_ANSWERS_MIN;
   }
 
   /** A response took this long from when it was the connection's next. */
@@ -43,7 +50,12 @@ export class PipelinePace {
     const weight = Math.max(SAMPLE_WEIGHT, 1 / this.sampleCount);
     this.averageMs += (tookMs - this.averageMs) * weight;
     this.lateMs = Math.max(LATE_MS_MIN, LATE_FACTOR * this.averageMs);
+    this.calmCount = tookMs < SLOW_MS ? this.calmCount + 1 : 0;
     if (this.sampleCount < SAMPLES_MIN) return;
+    if (this.calmCount < CALM_ANSWERS_MIN) {
+      this.depth = 1;
+      return;
+    }
     const depth = Math.floor(WAIT_MS_MAX / (this.averageMs + 0.001));
     this.depth = Math.min(this.depthMax, Math.max(1, depth));
   }
