@@ -26,6 +26,7 @@ const EMPTY = new Uint8Array(0);
 const NON_ASCII = /[\x80-\xff]/;
 /** A body that came in one piece of at most so many bytes is left to uWS: the kernel takes it for certain. */
 const WHOLE_BYTES_MAX = 16_384;
+const CONTENT_METHODS: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 /** A line that says nothing to whoever reads events. Source: WHATWG HTML § 9.2.6. */
 const EVENT_COMMENT = Buffer.from(':\n');
 /** Idle exchanges kept for the next requests. */
@@ -130,9 +131,7 @@ export class UwsDownstream implements Downstream, Flushable {
 
   start(reader: RequestReader, forwarding: string): void {
     this.isHeadRequest = reader.method === 'HEAD';
-    // uWS reads chunks leniently (it skips two bytes for any line end, takes an empty size for zero) and does not
-    // show them: what comes after such a body may be part of it.
-    this.isClosing = reader.isLastAsked || reader.bodyLength === BODY_CHUNKED;
+    this.isClosing = reader.isLastAsked || isEndInDoubt(reader);
     this.isReusable = true;
     if (reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0) {
       this.isRequestBodyOpen = true;
@@ -525,6 +524,15 @@ export class UwsDownstream implements Downstream, Flushable {
     this.isReusable = false;
     if (isFree && this.pool.length < POOL_MAX) this.pool.push(this);
   }
+}
+
+/** Whether what comes after the request may still be part of it, for all that uWS tells. */
+function isEndInDoubt({ method, bodyLength }: RequestReader): boolean {
+  // It reads chunks leniently (it skips two bytes for any line end, takes an empty size for zero) and does not show them.
+  if (bodyLength === BODY_CHUNKED) return true;
+  // Headers behind one with an empty name are hidden, a length among them; clients send these methods with a length,
+  // were it 0 (RFC 9110 § 8.6).
+  return bodyLength === BODY_NONE && CONTENT_METHODS.has(method);
 }
 
 /** Whether the body is server-sent events, as text. @param block as in UpstreamHead. */

@@ -64,10 +64,14 @@ from us: there is nothing to refuse by. What reaches the backend is well-formed 
 framing of the proxy's own, and the next client's request is not touched. Every other difference between a client's bytes
 and the backend's fails the run.
 
-One kind goes further: on the uws engine a header line with an empty name hides those behind it, also a Content-Length, and
-what was meant as the body is then read as the client's next request. A client gains nothing by it that a second request
-would not give. Behind another proxy that shares its connections among clients and lets such a line through, use the node
-engine.
+One kind goes further: on the uws engine a header line with an empty name hides those behind it, also a Content-Length.
+uWebSockets.js shows neither the line nor the bytes behind it, so nothing tells such a request from one that has no body. In a
+POST, PUT or PATCH, which clients send with a length, the connection closes behind the answer, and the hidden body is never
+read. In other methods it is read as the client's next request. To a client with a connection of its own that gains nothing
+that a second request would not give. It matters behind a front that shares its connections among clients, takes a body in a
+GET, and lets such a line through. nginx and HAProxy do not, at their most lenient: \`test/peers/fronts.test.ts\` sends every
+row of this page through both to the proxy, and each request at the backend is of the client that sent it. Behind a front of
+which that is not known, use \`engine: node\`, which refuses the line.
 
 | case | engine | why |
 |---|---|---|

@@ -50,3 +50,10 @@ export const NODE_FRAMING_SPACE: Deviation = {
   outcome: '400 close',
   reason: 'llhttp refuses tabs and final space around a framing value',
 };
+
+/** Behind a request that clients send with a length. */
+export const CLOSES_WITHOUT_LENGTH: Deviation = {
+  outcome: '200 close',
+  reason:
+    'uWS may have hidden the length that such a request comes with: it is the last on its connection',
+};

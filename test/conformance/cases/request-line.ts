@@ -1,6 +1,12 @@
 // The request line: method, target, version, and the space between them.
 import { type ConformanceCase, get, head } from '../case.ts';
-import { ANSWERS_505, NODE_METHODS, NODE_SPACES, STALLS } from './reasons.ts';
+import {
+  ANSWERS_505,
+  CLOSES_WITHOUT_LENGTH,
+  NODE_METHODS,
+  NODE_SPACES,
+  STALLS,
+} from './reasons.ts';
 
 const LINE = 'RFC 9112 §3';
 const INVALID = 'An invalid request line is answered with 400 (or a redirect) and not forwarded.';
@@ -201,7 +207,7 @@ export const requestLineCases: readonly ConformanceCase[] = [
   method('HEAD'),
   method('DELETE'),
   method('OPTIONS'),
-  method('PATCH'),
+  { ...method('PATCH'), deviations: { uws: CLOSES_WITHOUT_LENGTH } },
   method('PROPFIND'),
   { ...method('get'), deviations: { node: NODE_METHODS } },
   { ...method("M!#$%&'*+-.^_`|~9"), deviations: { node: NODE_METHODS } },
