@@ -111,8 +111,6 @@ export class Exchange
   private readonly hedging: Hedging;
   private readonly verdict: Verdict = new Verdict();
   private call: UpstreamCall | null = null;
-  /** How long the client says that it waits; 0 = it does not say. */
-  private callerMs = 0;
   /** Timer wheel's time at which the whole exchange must be over; 0 = never. */
   private deadlineMs = 0;
   /** That is when the client stops to wait, not when the operator does. */
@@ -165,8 +163,9 @@ export class Exchange
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
     this.acceptsTrailers = reader.acceptsTrailers;
-    this.callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
-    this.current.hasDeadline = this.callerMs > 0;
+    const callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
+    this.current.hasDeadline = callerMs > 0;
+    this.startCallersClock(callerMs);
     this.mayQueue = true;
     this.isWhole = reader.bodyLength === BODY_NONE || reader.bodyLength === 0;
     this.body.start(reader.bodyLength);
@@ -245,18 +244,28 @@ export class Exchange
     this.isEntered = true;
     this.verdict.begin(trial);
     context.inFlight.add(this);
-    const requestMs = route.config.timeouts.requestMs;
-    const { callerMs } = this;
-    this.isCallersDeadline = callerMs > 0 && (requestMs === 0 || callerMs < requestMs);
-    const limitMs = this.isCallersDeadline ? callerMs : requestMs;
-    this.deadlineMs = 0;
-    if (limitMs > 0) {
-      this.deadlineMs = context.wheel.nowMs + limitMs;
-      context.wheel.arm(this, limitMs);
-    }
+    this.limitWhole(route.config.timeouts.requestMs);
     this.attempt();
     // Behind the original, which may be over by now.
     this.mirror?.onForwarded();
+  }
+
+  /** The caller's clock runs from the beginning: also while a rate limit holds the request back, or its body is gathered. */
+  private startCallersClock(callerMs: number): void {
+    const { wheel } = this.context;
+    this.isCallersDeadline = callerMs > 0;
+    this.deadlineMs = callerMs > 0 ? wheel.nowMs + callerMs : 0;
+    if (callerMs > 0) wheel.arm(this, callerMs);
+  }
+
+  /** @param requestMs the operator's limit from here on; 0 = none. The caller's own may be over before. */
+  private limitWhole(requestMs: number): void {
+    const { wheel } = this.context;
+    const dueMs = wheel.nowMs + requestMs;
+    if (requestMs === 0 || (this.deadlineMs > 0 && this.deadlineMs <= dueMs)) return;
+    this.isCallersDeadline = false;
+    this.deadlineMs = dueMs;
+    wheel.arm(this, requestMs);
   }
 
   private refuseByLimit(limit: RateLimit): void {
@@ -486,10 +495,10 @@ export class Exchange
 
   onTimeout(): void {
     if (!this.isActive) return;
-    if (this.pendingUpstream >= 0) return this.fail('pending-timeout');
-    this.dropCall();
     // A client could fail any upstream by its impatience, and open the circuit for all.
-    const { isCallersDeadline: isExcused } = this;
+    const isExcused = this.isCallersDeadline && this.context.wheel.nowMs >= this.deadlineMs;
+    if (this.pendingUpstream >= 0 && !isExcused) return this.fail('pending-timeout');
+    this.dropCall();
     if (this.isResponseBegun) return this.breakOff('response-timeout', isExcused);
     if (this.current.slot !== NO_SLOT) this.current.recordOutcome(OUTCOME_TIMEOUT);
     this.fail('response-timeout', NO_DETAILS, isExcused);

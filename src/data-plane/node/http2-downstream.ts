@@ -75,7 +75,7 @@ export class Http2Downstream implements Downstream, Flushable {
     this.isGrpc = isGrpcType(reader.headerValue('content-type'));
     if (reader.bodyLength !== BODY_NONE && reader.bodyLength !== 0) {
       this.isRequestBodyOpen = true;
-      this.receiveBody(intake.config.limits);
+      this.receiveBody(intake.config.limits, reader.bodyLength >= 0);
     }
     this.exchange.start(reader, intake.forwardingFor(peer));
     // The client may have taken the stream back in the same packet.
@@ -93,11 +93,12 @@ export class Http2Downstream implements Downstream, Flushable {
     this.answer(code, NO_DETAILS);
   }
 
-  private receiveBody(limits: ListenerConfig['limits']): void {
+  private receiveBody(limits: ListenerConfig['limits'], isSized: boolean): void {
     const { stream } = this;
     const bodyMax = limits.bodyBytes;
-    // A gRPC stream is open for as long as the call lasts: its deadline and the route's timeout end it.
-    if (!this.isGrpc) {
+    // A gRPC stream is open for as long as the call lasts: its deadline and the route's timeout end it. One that says
+    // its length is no stream, and nothing else would end it while it is gathered.
+    if (!this.isGrpc || isSized) {
       this.arrival = new BodyArrival(this.context.wheel, limits, () => {
         this.exchange.refuse('request-timeout');
       });

@@ -14,9 +14,16 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { once } from 'node:events';
-import { constants, createServer, type Http2Server } from 'node:http2';
+import {
+  connect,
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+} from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { before, describe, test } from 'node:test';
+import type { UpstreamReport } from '../../../src/telemetry/state-report.ts';
 import { eventually, within } from '../../helpers/deadline.ts';
 import { freePorts } from '../../helpers/free-port.ts';
 import {
@@ -29,6 +36,7 @@ import {
 } from '../../helpers/grpc.ts';
 import { Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
+import { until } from '../../helpers/until.ts';
 
 const LISTENERS = [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }];
 
@@ -285,6 +293,86 @@ describe('deadlines', () => {
         assert.equal((await failureThrough(own, '50m')).code, status.DEADLINE_EXCEEDED);
       }
     } finally {
+      await own.stop();
+    }
+  });
+
+  test('it counts while the call waits for room', async () => {
+    const own = await Proxy.start(
+      {
+        protocol: 'h2c',
+        endpoints: [
+          {
+            address: `127.0.0.1:${(deaf.address() as AddressInfo).port}`,
+            maxConnections: 1,
+          },
+        ],
+        circuitBreaker: { pendingTimeout: '30s' },
+      },
+      { listeners: LISTENERS },
+    );
+    const through = new EchoClient(own.port);
+    try {
+      const holding = failureOf(through.unary('x', deadline('30S')));
+      const upstream = (): UpstreamReport => own.balancer.state().upstreams['api']!;
+      await until(() => upstream().endpoints[0]!.active === 1, 'the place is taken');
+      const error = await failureThrough(own, '200m');
+      assert.equal(error.code, status.DEADLINE_EXCEEDED);
+      assert.equal(upstream().pending, 0);
+      through.close();
+      await holding;
+    } finally {
+      through.close();
+      await own.stop();
+    }
+  });
+
+  test('it counts while a rate limit holds the call back', async () => {
+    const own = await Proxy.start(
+      { protocol: 'h2c', endpoints: [`127.0.0.1:${serverPort}`] },
+      {
+        listeners: LISTENERS,
+        rateLimits: { slow: { key: 'route', rate: '1/m', burst: 10, delay: 'all' } },
+        routes: [{ match: { path: '/*' }, upstream: 'api', rateLimits: ['slow'] }],
+      },
+    );
+    const through = new EchoClient(own.port);
+    try {
+      await through.unary('x', new Metadata());
+      const error = await failureThrough(own, '200m');
+      assert.equal(error.code, status.DEADLINE_EXCEEDED);
+      const { requests } = own.balancer.state().upstreams['api']!;
+      assert.equal(requests, 1);
+    } finally {
+      through.close();
+      await own.stop();
+    }
+  });
+
+  test('a call that says its length and does not come is ended like any request', async () => {
+    const own = await Proxy.start(
+      { protocol: 'h2c', endpoints: [`127.0.0.1:${serverPort}`] },
+      { listeners: [{ ...LISTENERS[0]!, limits: { requestTimeout: '1s' } }] },
+    );
+    const session = connect(`http://127.0.0.1:${own.port}`);
+    try {
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': `${SERVICE}unary`,
+        'content-type': 'application/grpc',
+        'content-length': '100',
+        te: 'trailers',
+      });
+      stream.write('x');
+      const [headers] = (await within('an answer', 10_000, once(stream, 'response'))) as [
+        IncomingHttpHeaders & { ':status'?: number },
+      ];
+      assert.deepEqual(
+        [headers[':status'], headers['grpc-status']],
+        [200, String(status.DEADLINE_EXCEEDED)],
+      );
+    } finally {
+      session.destroy();
       await own.stop();
     }
   });
