@@ -5,6 +5,7 @@
 //   connecting ► idle ◄─► busy (calls outstanding, oldest first) ► closed
 import type { Socket } from 'node:net';
 import type { Timed, TimerWheel, UpstreamErrorCode } from '../engine.ts';
+import { readShare, type Yielding } from '../read-share.ts';
 import { type Flushable, turnEnd } from '../turn-end.ts';
 import { releasePiece } from './piece-pool.ts';
 import type { PipelinePace } from './pipeline-pace.ts';
@@ -37,6 +38,9 @@ export interface ConnectionHost {
 /** A response of which more than this is to come is waited for by nobody else. */
 const LONG_BODY_BYTES = 65_536;
 
+/** A read of at least so many bytes leaves other sockets waiting. */
+const LONG_READ_BYTES = 16_384;
+
 /** A body of more than this does not wait for the end of the turn. */
 const GATHERED_BYTES_MAX = 16_384;
 
@@ -44,7 +48,7 @@ const LAST_CHUNK = '0\r\n';
 const readBytes = readBuffer.buffer;
 const readOffset = readBuffer.byteOffset;
 
-export class WireConnection implements Timed, CallCarrier, Flushable {
+export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
   wheelBucket: number;
   wheelPrevious: Timed | null;
   wheelNext: Timed | null;
@@ -305,7 +309,12 @@ export class WireConnection implements Timed, CallCarrier, Flushable {
     if (calls.first === null) return true;
     if (calls.first.hasHead) host.wheel.arm(this, host.idleTimeoutMs);
     if (this.servedCount > servedBefore && this.isLane) host.onProgress(this);
-    return true;
+    return byteCount < LONG_READ_BYTES || !parser.isStreaming(0) || readShare.mayReadOn(this);
+  }
+
+  /** The turn has come in which more of a long body may be read. */
+  readOn(): void {
+    if (!this.isClosed) this.socket!.resume();
   }
 
   /** Passes on what the parser has found. A callback may abort the call or close the connection. */
