@@ -1,5 +1,9 @@
 // slowhttptest against both listener engines: while 500 connections dribble headers, bodies or reads, another client is
 // served as before. Its times are taken in turn without and with the attack; what they were is printed.
+//
+// Reads that dribble begin with a burst: the kernel takes megabytes for every connection into its buffers, whoever the proxy
+// is. On a machine whose cores that fills no proxy holds the other client's times in that second, so there the measure is
+// nginx, unbuffered, under the same burst; from then on it is the time without the attack, as with the others.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,7 +11,9 @@ import { Agent, request } from 'node:http';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EndpointProcess } from '../helpers/endpoint-process.ts';
+import { freePorts } from '../helpers/free-port.ts';
 import { MillraceProcess } from '../helpers/millrace-process.ts';
+import { NginxBackend } from '../helpers/nginx.ts';
 import { missingPeers } from '../helpers/peer.ts';
 import { releaseAfter } from '../helpers/release-after.ts';
 
@@ -26,10 +32,11 @@ const MODES = {
   read: ['-X', '-w', '10', '-y', '20', '-n', '5', '-z', '32', '-u', '/bytes/8000000'],
 } as const;
 
-describe('slowhttptest', { skip: missingPeers('slowhttptest') }, () => {
+describe('slowhttptest', { skip: missingPeers('slowhttptest', 'nginx') }, () => {
   let api: EndpointProcess;
   let files: EndpointProcess;
   let millrace: MillraceProcess;
+  let nginx: NginxBackend;
 
   before(async () => {
     api = await EndpointProcess.start('hello', 0);
@@ -51,9 +58,20 @@ describe('slowhttptest', { skip: missingPeers('slowhttptest') }, () => {
         files: { endpoints: [files.address], healthCheck },
       },
     });
+    const [port] = await freePorts(1);
+    nginx = await NginxBackend.start(
+      port!,
+      `proxy_buffering off; proxy_http_version 1.1; proxy_set_header Connection '';
+       location /bytes/ { proxy_pass http://files; }
+       location / { proxy_pass http://api; }`,
+      // As many connections to the files as two workers of ours open.
+      `upstream files { server ${files.address} max_conns=128; keepalive 64; }
+       upstream api { server ${api.address}; keepalive 64; }`,
+    );
   });
 
   releaseAfter(
+    () => nginx.stop(),
     () => millrace.stop(),
     () => api.stop(),
     () => files.stop(),
@@ -65,17 +83,23 @@ describe('slowhttptest', { skip: missingPeers('slowhttptest') }, () => {
         const url = millrace.url('', engine);
         for (let attempt = 1; ; attempt++) {
           const quiet = await p99Of(`${url}/`);
+          const bound = Math.max(2 * quiet, FLOOR_MS);
+          const nginxBurst = mode === 'read' ? await burstThrough(nginx) : 0;
           const attack = startAttack(url, args);
-          await until500(millrace, engine);
+          if (mode !== 'read') await until500(millrace, engine);
+          const burst = mode === 'read' ? await p99Of(`${url}/`) : 0;
           const held = await p99Of(`${url}/`);
           attack.kill();
           await once(attack, 'exit');
           const memory = Math.round(millrace.memoryMib('VmRSS'));
-          context.diagnostic(
-            `p99 ${quiet.toFixed(2)} ms before, ${held.toFixed(2)} ms during; ${memory} MiB`,
-          );
-          if (held < Math.max(2 * quiet, FLOOR_MS)) return;
-          assert.ok(attempt < ATTEMPTS_MAX, `${held} ms, before ${quiet} ms`);
+          const times =
+            `p99 ${quiet.toFixed(2)} ms before, ${held.toFixed(2)} ms during` +
+            (mode === 'read'
+              ? `, ${burst.toFixed(2)} ms in the burst (nginx ${nginxBurst.toFixed(2)} ms)`
+              : '');
+          context.diagnostic(`${times}; ${memory} MiB`);
+          if (held < bound && burst < Math.max(bound, nginxBurst)) return;
+          assert.ok(attempt < ATTEMPTS_MAX, times);
         }
       });
     }
@@ -87,6 +111,16 @@ function startAttack(url: string, args: readonly string[]): ReturnType<typeof sp
   const timing = ['-c', String(CONNECTIONS), '-r', String(CONNECTIONS), '-i', '2', '-l', '20'];
   const all = [...args.slice(0, -1), url + path, ...timing, '-x', '8', '-p', '10', '-v', '0'];
   return spawn('slowhttptest', all, { stdio: 'ignore' });
+}
+
+/** @returns the other client's p99 while the attack begins, ms. */
+async function burstThrough(nginx: NginxBackend): Promise<number> {
+  const url = `http://${nginx.address}`;
+  const attack = startAttack(url, MODES.read);
+  const p99 = await p99Of(`${url}/`);
+  attack.kill();
+  await once(attack, 'exit');
+  return p99;
 }
 
 /** Waits until most of the attack's connections are there. They come and go: some are closed for being slow. */
