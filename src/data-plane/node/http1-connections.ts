@@ -174,6 +174,8 @@ export class Http1Connections {
     if (connection?.isClosing === true) return;
     if (code === 'client-abort') socket.destroy();
     else if (current !== null) current.breakRequest(code);
+    // In the rest of a body whose request has its answer.
+    else if (connection?.answer?.req.complete === false) socket.destroy();
     else if (code === 'request-timeout' && socket.bytesRead === 0) socket.destroy();
     else this.answerRaw(socket, code);
   }

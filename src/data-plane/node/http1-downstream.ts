@@ -149,6 +149,7 @@ export class Http1Downstream implements Downstream, Flushable {
       // Node writes them behind a chunked body only.
       if (trailers !== '') this.res.addTrailers(trailerList(trailers));
       this.res.end();
+      if (this.isRequestBodyOpen) limitRest(this.req);
     }
     this.finish();
   }
@@ -239,8 +240,18 @@ function trailerList(block: string): [string, string][] {
   );
 }
 
-/** How long a client may go on sending after it was refused. */
+/** How long a client may go on sending after it has its answer. */
 const LINGER_MS = 1_000;
+
+/** What is left of a body that has its answer is dropped as it comes; where that takes too long, the connection closes. */
+function limitRest(req: IncomingMessage): void {
+  const { socket } = req;
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  const stop = (): void => clearTimeout(timer);
+  req.once('end', stop);
+  socket.once('close', stop);
+  req.resume();
+}
 
 /**
  * A connection that is closed with bytes unread is reset, and the reset may overtake the answer. So what the client

@@ -66,6 +66,28 @@ for (const engine of LISTENER_ENGINES) {
       await assertServes();
     });
 
+    test('a body that has its answer ends soon, or the connection does', async () => {
+      respond = (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello');
+      const client = await Client.open(proxy.port);
+      client.socket.write(POST);
+      await client.until('\r\n\r\nhello');
+      const drip = setInterval(() => client.socket.write('1\r\nx\r\n'), 50);
+      await client.closed().finally(() => clearInterval(drip));
+      assert.match(client.text, /\r\n\r\nhello$/);
+      await assertServes();
+    });
+
+    test('behind an answer to a body that breaks off no other one follows', async () => {
+      respond = (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello');
+      const client = await Client.open(proxy.port);
+      client.socket.write(POST);
+      await client.until('\r\n\r\nhello');
+      client.socket.write('zz\r\n');
+      await client.closed();
+      assert.match(client.text, /\r\n\r\nhello$/);
+      await assertServes();
+    });
+
     test('a body over the limit breaks a begun response off, and adds nothing to it', async () => {
       respond = (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\nhello');
       const abortsBefore = proxy.balancer.state().workers[0]!.errors['client-abort'] ?? 0;
