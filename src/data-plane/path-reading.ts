@@ -4,9 +4,9 @@
 // on a worker thread.
 
 /** Without one of these a path has one reading: itself. */
-const UNUSUAL = /[%\\]|\/\/|\/\./;
-/** What some servers take for a slash or a dot segment, and others do not. */
-const DISPUTED = /%2f|%5c|\\|(?:\.|%2e);/i;
+const UNUSUAL = /[%\\;]|\/\/|\/\./;
+/** What some servers take for a slash, or for the beginning of what does not count, and others do not. */
+const DISPUTED = /%2f|%5c|\\|;|%3b/i;
 const ENCODED = /%[0-9A-Fa-f]{2}/g;
 
 /** True when normalPath() may differ from the path. */
@@ -14,21 +14,34 @@ export function isUnusual(path: string): boolean {
   return UNUSUAL.test(path);
 }
 
-/** True when the two readings of normalPath() may differ. */
+/** True when normalPath() and otherReadings() may differ. */
 export function isDisputed(path: string): boolean {
   return DISPUTED.test(path);
 }
 
+/** The path without dot segments, doubled slashes and needless percent encodings. Source: RFC 3986 §6.2.2. */
+export function normalPath(path: string): string {
+  return withoutDots(path.replace(ENCODED, decodeVisible));
+}
+
 /**
- * The path without dot segments, doubled slashes and needless percent encodings. Source: RFC 3986 §6.2.2.
- * @param isGenerous reads `%2F`, `%5C` and `\` as a slash and `..;x` as `..`, as some servers do.
+ * What a disputed path says to other servers: some read `%2F`, `%5C` and `\` as a slash, some leave out `;x`, the
+ * parameters of a segment (§3.3), some do both.
  */
-export function normalPath(path: string, isGenerous: boolean): string {
-  let decoded = path.replace(ENCODED, decodeVisible);
-  if (isGenerous) decoded = decoded.replace(/%2F|%5C|\\/g, '/').replace(/\/(\.\.?);[^/]*/g, '/$1');
+export function otherReadings(path: string): readonly string[] {
+  const decoded = path.replace(ENCODED, decodeVisible);
+  const slashed = decoded.replace(/%2F|%5C|\\/g, '/');
+  return [slashed, withoutParameters(decoded), withoutParameters(slashed)].map(withoutDots);
+}
+
+function withoutParameters(path: string): string {
+  return path.replace(/;[^/]*/g, '');
+}
+
+function withoutDots(path: string): string {
   const segments: string[] = [];
   let isFolder = false;
-  for (const segment of decoded.split('/')) {
+  for (const segment of path.split('/')) {
     isFolder = segment === '' || segment === '.' || segment === '..';
     if (segment === '..') segments.pop();
     else if (!isFolder) segments.push(segment);

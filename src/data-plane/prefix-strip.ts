@@ -9,7 +9,7 @@ export class PrefixStrip {
 
   /** @param prefix a path, with or without a final slash, or ''. */
   constructor(prefix: string) {
-    this.segments = normalPath(prefix, false)
+    this.segments = normalPath(prefix)
       .split('/')
       .filter((segment) => segment !== '');
     this.prefix = this.segments.map((segment) => `/${segment}`).join('');

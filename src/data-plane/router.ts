@@ -3,7 +3,7 @@
 import type { RouteConfig } from '../config/config.ts';
 import { HostPatterns } from './host-patterns.ts';
 import { HeaderRewrite } from './header-rewrite.ts';
-import { isDisputed, isUnusual, normalPath } from './path-reading.ts';
+import { isDisputed, isUnusual, normalPath, otherReadings } from './path-reading.ts';
 import { PrefixStrip } from './prefix-strip.ts';
 import type { Mirroring } from './mirroring.ts';
 import type { RouteLimits } from './route-limits.ts';
@@ -55,8 +55,8 @@ export class Route {
     const { hosts, path, methods, headers } = config.match;
     this.hosts = new HostPatterns(hosts);
     const isPrefix = path.endsWith('*');
-    this.exactPath = isPrefix ? '' : normalPath(path, false);
-    this.pathPrefix = isPrefix ? normalPath(path.slice(0, -1), false) : '';
+    this.exactPath = isPrefix ? '' : normalPath(path);
+    this.pathPrefix = isPrefix ? normalPath(path.slice(0, -1)) : '';
     this.methods = methods;
     this.headers = Object.entries(headers);
   }
@@ -121,9 +121,10 @@ export class Router {
   find(request: RoutableRequest): Route | undefined | typeof AMBIGUOUS {
     const { path } = request;
     if (!this.looksAtPaths || !isUnusual(path)) return this.match(request, path);
-    const route = this.match(request, normalPath(path, false));
+    const route = this.match(request, normalPath(path));
     if (!isDisputed(path)) return route;
-    return this.match(request, normalPath(path, true)) === route ? route : AMBIGUOUS;
+    const isOne = otherReadings(path).every((other) => this.match(request, other) === route);
+    return isOne ? route : AMBIGUOUS;
   }
 
   private match(request: RoutableRequest, path: string): Route | undefined {

@@ -85,10 +85,18 @@ test('a path that servers read in two ways is refused where that decides the rou
     '/api/..%5cadmin',
     '/x\\..\\api/',
     '/api/..;a/admin',
+    '/api;x/y',
+    '/;/api/y',
+    '/;a=b/api',
+    '/api%3bx/y',
+    '/a/..%3b/api/y',
+    '/api;x%2F../admin',
   ]) {
     assert.equal(find(router, path), 'ambiguous', path);
   }
   assert.equal(find(router, '/api/group%2Fproject'), 'r0');
   assert.equal(find(router, '/other%2Fapi'), 'r1');
+  assert.equal(find(router, '/api/x;v=1/y'), 'r0');
+  assert.equal(find(router, '/other;v=1'), 'r1');
   assert.equal(find(routerOf({ path: '/*' }), '/api/..%2Fadmin'), 'r0');
 });
