@@ -26,6 +26,28 @@ export function isSettableHeader(name: string): boolean {
   return isToken(name) && !FRAMING_HEADERS.has(name.toLowerCase());
 }
 
+// Of one hop, or written by the proxy alone: no condition or key can be read from them.
+const HOP_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'x-forwarded-port',
+  'x-real-ip',
+]);
+
+/** Whether a route's condition or a request key may look at the header (any case). */
+export function isReadableHeader(name: string): boolean {
+  return isToken(name) && !HOP_HEADERS.has(name.toLowerCase());
+}
+
 /** Printable ASCII, inner spaces and tabs: what every HTTP version carries unchanged. */
 export function isHeaderValue(text: string): boolean {
   return /^(?:[!-~](?:[\t -~]*[!-~])?)?$/.test(text);

@@ -2,7 +2,7 @@
 // says in one phrase what it expects, and knows its JSON Schema. Used by the schema files only.
 import { z } from 'zod';
 import { parseAddress, parseCidr } from './address.ts';
-import { isHeaderValue, isSettableHeader, isToken } from './http-syntax.ts';
+import { isHeaderValue, isReadableHeader, isSettableHeader, isToken } from './http-syntax.ts';
 import { nearestHint } from './tree.ts';
 import { parseBytes, parseDurationMs, parseRatePer1000s, parseStatusRanges } from './units.ts';
 
@@ -222,20 +222,22 @@ export function method() {
   );
 }
 
+const KEY_HEADERS = ' (a header that goes further than the proxy)';
+
 /** What counts or hashes a request: an attribute of it that the operator names. */
 export function requestKey(...words: string[]) {
   const known = [...words, 'header:NAME', 'cookie:NAME', 'query:NAME'];
-  return leaf(`one of ${known.join(', ')}`, { type: 'string' }, (value) => {
+  return leaf(`one of ${known.join(', ')}${KEY_HEADERS}`, { type: 'string' }, (value) => {
     if (typeof value !== 'string') return undefined;
     if (words.includes(value)) return value;
     const match = /^(header|cookie|query):(.+)$/.exec(value);
     const [, source = '', name = ''] = match ?? [];
-    if (!isToken(name)) return undefined;
+    if (!(source === 'header' ? isReadableHeader(name) : isToken(name))) return undefined;
     return source === 'header' ? `header:${name.toLowerCase()}` : value;
   });
 }
 
-const HEADER_EXPECTED = 'a header name';
+const HEADER_EXPECTED = 'a header name, of one that goes further than the proxy';
 const SETTABLE_EXPECTED =
   'a header name other than Host (see rewrite.host) and those that frame a message';
 
@@ -244,7 +246,9 @@ export function headerMap(isSet: boolean) {
   const expected = isSet ? SETTABLE_EXPECTED : HEADER_EXPECTED;
   const headerName = z
     .string()
-    .refine((value) => (isSet ? isSettableHeader(value) : isToken(value)), { error: expected });
+    .refine((value) => (isSet ? isSettableHeader(value) : isReadableHeader(value)), {
+      error: expected,
+    });
   const value = text('text without control characters (quote numbers)', isHeaderValue);
   return z.record(headerName, value, {
     error: (issue) =>

@@ -56,7 +56,11 @@ export const route = section({
         'One path, all paths below a prefix, or every path.',
       ),
       methods: option(list(method()), [], 'Any of these methods; empty = any method.'),
-      headers: option(headerMap(false), {}, 'Headers that must be there with exactly this value.'),
+      headers: option(
+        headerMap(false),
+        {},
+        'Headers that must be there with exactly this value; of several of a name, the first.',
+      ),
     }),
     {},
     'Which requests; every condition must hold.',

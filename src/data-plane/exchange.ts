@@ -153,6 +153,7 @@ export class Exchange
   /** Takes a checked request. @param forwarding the forwarding header lines for it. */
   start(reader: RequestReader, forwarding: string): void {
     const context = this.context;
+    reader.forwarding = forwarding;
     this.isActive = true;
     this.isResponseBegun = false;
     this.isUpgraded = false;

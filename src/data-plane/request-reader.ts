@@ -64,6 +64,8 @@ export class RequestReader {
   host = '';
   /** `name: value\r\n` lines without Host, hop-by-hop, framing and forwarding headers. */
   block = '';
+  /** The forwarding header lines for it, in the same form; set when it is known who sent it. */
+  forwarding = '';
   /** BODY_NONE, BODY_CHUNKED, BODY_UPGRADE or a length ≥ 0. */
   bodyLength: number = BODY_NONE;
   /** As received; '' = absent. */
@@ -191,6 +193,7 @@ export class RequestReader {
   private reset(): void {
     this.host = '';
     this.block = '';
+    this.forwarding = '';
     this.bodyLength = BODY_NONE;
     this.forwardedFor = '';
     this.forwardedProto = '';
@@ -213,10 +216,13 @@ export class RequestReader {
     this.mayUpgrade = true;
   }
 
-  /** The value of a request header that is passed on; '' when absent. Off the fast path: it searches the block. */
+  /**
+   * The value of a request header that is passed on, the first where there are several; '' when absent. Those that say
+   * who the client is have the value that the upstream gets. Off the fast path: it searches the block.
+   */
   headerValue(name: string): string {
     if (name === 'host') return this.host;
-    const lines = '\r\n' + this.block;
+    const lines = '\r\n' + this.block + this.forwarding;
     const start = lines.indexOf('\r\n' + name + ': ');
     if (start < 0) return '';
     const from = start + name.length + 4;

@@ -122,6 +122,16 @@ const INVALID: readonly (readonly [Parts, string, string])[] = [
   [{ route: { match: { methods: ['G T'] } } }, 'routes[0].match.methods[0]', 'an HTTP method'],
   [{ route: { match: { headers: { 'a b': '1' } } } }, 'routes[0].match.headers.a b', 'a header'],
   [
+    { route: { match: { headers: { 'Content-Length': '1' } } } },
+    'routes[0].match.headers.Content-Length',
+    'a header name, of one that goes further',
+  ],
+  [
+    { root: { rateLimits: { a: { key: 'header:TE', rate: '1/s' } } } },
+    'rateLimits.a.key',
+    'one of clientAddress, route, header:NAME',
+  ],
+  [
     { route: { match: { headers: { a: 1 } } } },
     'routes[0].match.headers.a',
     'text without control',
