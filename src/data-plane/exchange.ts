@@ -39,6 +39,7 @@ import {
   type Downstream,
   NO_DETAILS,
 } from './downstream.ts';
+import { ExchangeClock } from './exchange-clock.ts';
 import { grpcTimeoutMs, isGrpcType } from './grpc.ts';
 import { HedgedCall } from './hedged-call.ts';
 import { Hedging } from './hedging.ts';
@@ -111,10 +112,7 @@ export class Exchange
   private readonly hedging: Hedging;
   private readonly verdict: Verdict = new Verdict();
   private call: UpstreamCall | null = null;
-  /** Timer wheel's time at which the whole exchange must be over; 0 = never. */
-  private deadlineMs = 0;
-  /** That is when the client stops to wait, not when the operator does. */
-  private isCallersDeadline = false;
+  private readonly clock: ExchangeClock;
   /** The question to a remote store of rate limits. */
   private limitCall: LimitCall | null = null;
   /** The copy for the route's mirror, as long as it depends on this request. */
@@ -135,6 +133,7 @@ export class Exchange
     this.context = context;
     this.downstream = downstream;
     this.current = new Attempt(context);
+    this.clock = new ExchangeClock(context.wheel, this);
     this.body = new RequestBody(
       downstream,
       this.current,
@@ -166,7 +165,7 @@ export class Exchange
     this.acceptsTrailers = reader.acceptsTrailers;
     const callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
     this.current.hasDeadline = callerMs > 0;
-    this.startCallersClock(callerMs);
+    this.clock.start(callerMs);
     this.mayQueue = true;
     this.isWhole = reader.bodyLength === BODY_NONE || reader.bodyLength === 0;
     this.body.start(reader.bodyLength);
@@ -245,28 +244,10 @@ export class Exchange
     this.isEntered = true;
     this.verdict.begin(trial);
     context.inFlight.add(this);
-    this.limitWhole(route.config.timeouts.requestMs);
+    this.clock.limitWhole(route.config.timeouts.requestMs);
     this.attempt();
     // Behind the original, which may be over by now.
     this.mirror?.onForwarded();
-  }
-
-  /** The caller's clock runs from the beginning: also while a rate limit holds the request back, or its body is gathered. */
-  private startCallersClock(callerMs: number): void {
-    const { wheel } = this.context;
-    this.isCallersDeadline = callerMs > 0;
-    this.deadlineMs = callerMs > 0 ? wheel.nowMs + callerMs : 0;
-    if (callerMs > 0) wheel.arm(this, callerMs);
-  }
-
-  /** @param requestMs the operator's limit from here on; 0 = none. The caller's own may be over before. */
-  private limitWhole(requestMs: number): void {
-    const { wheel } = this.context;
-    const dueMs = wheel.nowMs + requestMs;
-    if (requestMs === 0 || (this.deadlineMs > 0 && this.deadlineMs <= dueMs)) return;
-    this.isCallersDeadline = false;
-    this.deadlineMs = dueMs;
-    wheel.arm(this, requestMs);
   }
 
   private refuseByLimit(limit: RateLimit): void {
@@ -339,7 +320,9 @@ export class Exchange
   /** @param found as seek() or onGrant() say. */
   private proceed(found: number): void {
     if (found >= 0) return this.dispatchTo(found);
-    if (found === PENDING_WAITS) return this.limitWait();
+    if (found === PENDING_WAITS) {
+      return this.clock.limitWait(this.current.upstream!.config.circuitBreaker.pendingTimeoutMs);
+    }
     if (this.current.count === 0) {
       const upstream = this.current.upstream!.index;
       this.context.counters.addUpstream(upstream, COUNTER_NO_ENDPOINT, 1);
@@ -354,18 +337,10 @@ export class Exchange
     this.fail(this.lastError);
   }
 
-  private limitWait(): void {
-    const { wheel } = this.context;
-    const waitMs = this.current.upstream!.config.circuitBreaker.pendingTimeoutMs;
-    if (this.deadlineMs === 0 || wheel.nowMs + waitMs < this.deadlineMs) wheel.arm(this, waitMs);
-  }
-
   /** The wait is over: a place on `slot` is reserved, or there is NO_ENDPOINT to wait for. */
   onGrant(slot: number): void {
-    const { wheel, clock } = this.context;
-    if (this.deadlineMs === 0) wheel.disarm(this);
-    else wheel.arm(this, Math.max(0, this.deadlineMs - wheel.nowMs));
-    this.current.pickUs = clock.nowUs();
+    this.clock.endWait();
+    this.current.pickUs = this.context.clock.nowUs();
     this.proceed(slot);
   }
 
@@ -433,7 +408,7 @@ export class Exchange
   private beginUpgraded(): void {
     const { context, current } = this;
     const { index } = current.upstream!;
-    context.wheel.disarm(this);
+    this.clock.stop();
     current.recordEnd('');
     // The circuit has its verdict now, and the retry is over.
     this.verdict.deliver(context, index);
@@ -497,7 +472,7 @@ export class Exchange
   onTimeout(): void {
     if (!this.isActive) return;
     // A client could fail any upstream by its impatience, and open the circuit for all.
-    const isExcused = this.isCallersDeadline && this.context.wheel.nowMs >= this.deadlineMs;
+    const isExcused = this.clock.isCallersDeadlineOver;
     if (this.pendingUpstream >= 0 && !isExcused) return this.fail('pending-timeout');
     this.dropCall();
     if (this.isResponseBegun) return this.breakOff('response-timeout', isExcused);
@@ -570,7 +545,7 @@ export class Exchange
     this.mirror?.onOriginalOver();
     this.mirror = null;
     context.delays.remove(this);
-    context.wheel.disarm(this);
+    this.clock.stop();
     this.body.release();
     if (upstream === null || !this.isEntered) return;
     context.inFlight.remove(this);
