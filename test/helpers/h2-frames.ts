@@ -76,7 +76,7 @@ export class RawSession {
   readonly counts: Map<number, number> = new Map();
   /** Error code of the GOAWAY that came; -1 = none. */
   goawayCode = -1;
-  /** What came first of these on any stream: a final status, if HPACK has it as one byte, or `reset CODE`; '' = nothing. */
+  /** What came first of these on any stream: a status or `reset CODE`; '' = nothing. */
   outcome = '';
   isClosed = false;
   readonly closed: Promise<void>;
@@ -131,7 +131,7 @@ export class RawSession {
   }
 }
 
-/** Statuses that are in HPACK's static table, by their byte. Source: RFC 7541 Appendix A. */
+/** Statuses that are in HPACK's static table whole, by their byte. Source: RFC 7541 Appendix A. */
 const STATUSES: Readonly<Record<number, string>> = {
   0x88: '200',
   0x8c: '400',
@@ -141,5 +141,8 @@ const STATUSES: Readonly<Record<number, string>> = {
 
 function outcomeOf(type: number, payload: Buffer): string {
   if (type === FrameType.RST_STREAM) return `reset ${payload.readUInt32BE(0)}`;
-  return type === FrameType.HEADERS ? (STATUSES[payload[0]!] ?? '') : '';
+  if (type !== FrameType.HEADERS) return '';
+  // Others are in it by their name alone, the 8th: its value follows as text, to be kept in the table or not.
+  const isNamed = (payload[0] === 0x48 || payload[0] === 0x08) && payload[1] === 3;
+  return isNamed ? payload.toString('latin1', 2, 5) : (STATUSES[payload[0]!] ?? '');
 }

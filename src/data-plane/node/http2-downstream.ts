@@ -18,7 +18,7 @@ import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
 import { type Flushable, turnEnd } from '../upstream/turn-end.ts';
 import { trailerBlock } from '../upstream/trailers.ts';
 import type { WorkerContext } from '../worker-context.ts';
-import type { Intake, Peer } from './intake.ts';
+import { type Intake, type Peer, sectionBytes } from './intake.ts';
 import { ReadingWatch } from './reading-watch.ts';
 import type { SessionWatch } from './session-watch.ts';
 
@@ -111,7 +111,8 @@ export class Http2Downstream implements Downstream, Flushable {
     });
     stream.on('trailers', (_fields: unknown, _flags: number, rawTrailers: string[]) => {
       const trailers = trailerBlock(rawTrailers);
-      if (trailers === null) this.exchange.refuse('bad-request');
+      if (sectionBytes(rawTrailers) > limits.headerBytes) this.exchange.refuse('header-limit');
+      else if (trailers === null) this.exchange.refuse('bad-request');
       else this.exchange.onRequestTrailers(trailers);
     });
     stream.on('end', () => {

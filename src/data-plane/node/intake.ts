@@ -5,9 +5,12 @@ import { addressBytes } from '../../config/address.ts';
 import type { ListenerConfig } from '../../config/config.ts';
 import type { ExchangeErrorCode } from '../../errors.ts';
 import { addressText, Forwarding } from '../forwarded.ts';
-import { type RawRequest, RequestReader } from '../request-reader.ts';
+import { HTTP_2, type RawRequest, RequestReader } from '../request-reader.ts';
 import type { ProxyHeader } from './proxy-protocol.ts';
 import type { WorkerContext } from '../worker-context.ts';
+
+/** What a field counts beside its name and value, by the measure that HTTP/2 clients are told. Source: RFC 9113 § 6.5.2. */
+const FIELD_REST_BYTES = 32;
 
 /** The two ends of a client's connection. */
 export interface Peer {
@@ -42,6 +45,13 @@ export function proxiedPeer({ source, destination }: NonNullable<ProxyHeader['en
   };
 }
 
+/** Bytes of an HTTP/2 field section, unpacked. @param pairs name, value, name, value … with pseudo-headers. */
+export function sectionBytes(pairs: readonly string[]): number {
+  let bytes = (pairs.length / 2) * FIELD_REST_BYTES;
+  for (const text of pairs) bytes += text.length;
+  return bytes;
+}
+
 export class Intake {
   readonly config: ListenerConfig;
   readonly context: WorkerContext;
@@ -58,7 +68,11 @@ export class Intake {
 
   /** @returns '' or the error to answer with. */
   read(request: RawRequest): ExchangeErrorCode | '' {
-    const { headerCount, bodyBytes } = this.config.limits;
+    const { headerBytes, headerCount, bodyBytes } = this.config.limits;
+    // Node holds an HTTP/2 client to the limit only when it has acknowledged our SETTINGS, which it need never do. Of
+    // HTTP/1 its parser has counted the bytes.
+    const isHttp2 = request.version === HTTP_2;
+    if (isHttp2 && sectionBytes(request.rawHeaders) > headerBytes) return 'header-limit';
     const refusal = this.reader.readRaw(request, headerCount);
     if (refusal !== '') return refusal;
     return bodyBytes > 0 && this.reader.bodyLength > bodyBytes ? 'body-limit' : '';

@@ -24,9 +24,12 @@ import { releaseAfter } from '../../helpers/release-after.ts';
 
 let backend: Server;
 let proxy: Proxy;
+/** Bytes of headers of the requests that reached the backend. */
+let headerBytes: number[] = [];
 
 before(async () => {
-  backend = createServer((request, response) => {
+  backend = createServer({ maxHeaderSize: 1_000_000 }, (request, response) => {
+    headerBytes.push(request.rawHeaders.join('').length);
     if (request.url === '/cut') {
       response.writeHead(200, { 'content-length': '1000' });
       response.write('the beginning', () => response.socket?.destroy());
@@ -210,6 +213,58 @@ test('a header bomb is refused stream by stream and stored nowhere', async () =>
   assert.ok(process.memoryUsage.rss() - before < 200e6);
   session.socket.destroy();
   await expectServed();
+});
+
+describe('limits.headerBytes holds for a client that never acknowledges SETTINGS', () => {
+  // A RawSession does not: of Node's limits the number of fields is left.
+  async function outcomeOf(...frames: Buffer[]): Promise<string> {
+    const session = await begin();
+    for (const bytes of frames) session.write(bytes);
+    const outcome = await eventually('an answer', 10_000, () => session.outcome || undefined);
+    session.socket.destroy();
+    return outcome;
+  }
+
+  const get = (...more: Buffer[]): Buffer =>
+    frame(FrameType.HEADERS, END_HEADERS | END_STREAM, 1, Buffer.concat(more));
+
+  /** A field of 3,000 bytes so many times. */
+  const long = (count: number): Buffer[] => [
+    indexedField('x-long', 'y'.repeat(3_000)),
+    ...Array.from({ length: count - 1 }, () => NEWEST_FIELD),
+  ];
+
+  test('headers and target count', async () => {
+    assert.equal(await outcomeOf(get(requestBlock('/'), ...long(4))), '200');
+    assert.equal(await outcomeOf(get(requestBlock('/'), ...long(6))), '431');
+    const path = `/${'y'.repeat(5_000)}`;
+    assert.equal(await outcomeOf(get(requestBlock(path), ...long(2))), '200');
+    assert.equal(await outcomeOf(get(requestBlock(path), ...long(4))), '431');
+  });
+
+  test('so do trailers', async () => {
+    const open = frame(FrameType.HEADERS, END_HEADERS, 1, requestBlock('/', 'POST'));
+    assert.equal(await outcomeOf(open, get(...long(4))), '200');
+    assert.equal(await outcomeOf(open, get(...long(6))), '431');
+  });
+
+  test('one entry of the table that is named again and again, for a byte each', async () => {
+    const rounds = 20;
+    headerBytes = [];
+    const session = await begin();
+    await session.flood(rounds, (round) => {
+      const first = round === 0 ? [indexedField('x-bomb', 'z'.repeat(3900))] : [];
+      const again = Array.from({ length: 15 }, () => NEWEST_FIELD);
+      const block = Buffer.concat([requestBlock('/'), ...first, ...again]);
+      return frame(FrameType.HEADERS, END_HEADERS | END_STREAM, 2 * round + 1, block);
+    });
+    await eventually('all answered', 20_000, () =>
+      session.counts.get(FrameType.HEADERS) === rounds ? true : undefined,
+    );
+    assert.equal(session.outcome, '431');
+    session.socket.destroy();
+    assert.deepEqual(headerBytes, []);
+  });
 });
 
 test('a client that is silent on an open stream is asked; one that is there keeps it', async () => {
