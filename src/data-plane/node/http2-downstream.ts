@@ -129,7 +129,7 @@ export class Http2Downstream implements Downstream, Flushable {
   begin(head: UpstreamHead, headerBlock: string | null, bodyLength: number): void {
     this.bodyLength = bodyLength;
     this.mayHaveTrailers = bodyLength === BODY_UNSIZED || head.mayHaveTrailers === true;
-    this.headers = http2Fields(headerBlock ?? head.headerBlock);
+    this.headers = http2Fields(headerBlock ?? head.headerBlock, false);
     this.headers[':status'] = head.status;
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers['content-length'] = String(length);
@@ -240,7 +240,7 @@ export class Http2Downstream implements Downstream, Flushable {
   /** All of the body is with the session. */
   private sendTrailers(): void {
     const fields: OutgoingHttpHeaders =
-      this.brokenBy === null ? http2Fields(this.trailers) : grpcFields(this.brokenBy);
+      this.brokenBy === null ? http2Fields(this.trailers, true) : grpcFields(this.brokenBy);
     try {
       this.stream.sendTrailers(fields);
     } catch {

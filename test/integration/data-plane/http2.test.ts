@@ -77,6 +77,25 @@ before(async () => {
       response.end('hello');
       return;
     }
+    if (path === '/said-twice') {
+      response.writeHead(
+        200,
+        [
+          ['X-Content-Type-Options', 'nosniff'],
+          ['X-Content-Type-Options', 'nosniff'],
+          ['Access-Control-Allow-Credentials', 'true'],
+          ['Access-Control-Allow-Credentials', 'true'],
+          ['Retry-After', '1'],
+          ['Retry-After', '1'],
+          ['Content-Language', 'de'],
+          ['Content-Language', 'en'],
+          ['Content-Encoding', 'gzip'],
+          ['Content-Encoding', 'br'],
+        ].flat(),
+      );
+      response.end();
+      return;
+    }
     if (path === '/reset-content') {
       response.writeHead(205, { 'Content-Length': 2 }).end('hi');
       return;
@@ -311,6 +330,16 @@ describe('a response over HTTP/2', () => {
     assert.deepEqual([headers[':status'], headers['x-millrace-error']], [502, 'bad-response']);
     // Nobody reads the rest of it.
     await eventually('the end of it', 5000, () => (events.includes('gone') ? true : undefined));
+  });
+
+  test('that says one thing twice, or a list in several lines, says it once', async () => {
+    const { headers } = await send(plain, { ':path': '/said-twice' });
+    assert.equal(headers[':status'], 200);
+    assert.equal(headers['x-content-type-options'], 'nosniff');
+    assert.equal(headers['access-control-allow-credentials'], 'true');
+    assert.equal(headers['retry-after'], '1');
+    assert.equal(headers['content-language'], 'de, en');
+    assert.equal(headers['content-encoding'], 'gzip, br');
   });
 
   test('a 205 with content, which Node would end behind its head, is 502', async () => {

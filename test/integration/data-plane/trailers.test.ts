@@ -8,7 +8,16 @@ import { createServer as createSocketServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { before, describe, test } from 'node:test';
 import { closeServer } from '../../helpers/close-server.ts';
-import { within } from '../../helpers/deadline.ts';
+import { eventually, within } from '../../helpers/deadline.ts';
+import {
+  END_HEADERS,
+  END_STREAM,
+  field,
+  frame,
+  FrameType,
+  RawSession,
+  requestBlock,
+} from '../../helpers/h2-frames.ts';
 import { Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
 
@@ -141,6 +150,56 @@ test('both ways over HTTP/2', async () => {
   plain.resume();
   await within('the end', 5000, once(plain, 'end'));
   session.destroy();
+});
+
+describe('said twice, where Node sends one value', () => {
+  const listeners = [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }];
+
+  test('by an HTTP/2 client, pass to an HTTP/2 endpoint', async () => {
+    let received: unknown;
+    const h2Backend = createHttp2Server();
+    h2Backend.on('stream', (stream) => {
+      stream.on('error', () => undefined);
+      stream.on('trailers', (trailers: IncomingHttpHeaders) => (received = trailers['etag']));
+      stream.on('end', () => stream.respond({ ':status': 200 }, { endStream: true })).resume();
+    });
+    h2Backend.listen(0, '127.0.0.1');
+    await once(h2Backend, 'listening');
+    const address = `127.0.0.1:${(h2Backend.address() as AddressInfo).port}`;
+    const proxy = await Proxy.start({ protocol: 'h2c', endpoints: [address] }, { listeners });
+    const session = new RawSession(proxy.port);
+    const etags = ['"a"', '"b"', '"a"'].map((value) => field('etag', value));
+    session.write(frame(FrameType.HEADERS, END_HEADERS, 1, requestBlock('/', 'POST')));
+    session.write(frame(FrameType.DATA, 0, 1, Buffer.from('body')));
+    session.write(frame(FrameType.HEADERS, END_HEADERS | END_STREAM, 1, Buffer.concat(etags)));
+    const outcome = await eventually('an answer', 10_000, () => session.outcome || undefined);
+    assert.deepEqual([outcome, received], ['200', '"a", "b"']);
+    session.socket.destroy();
+    await proxy.stop();
+    await closeServer(h2Backend);
+  });
+
+  test('by an HTTP/1.1 endpoint, pass to an HTTP/2 client', async () => {
+    const raw = createSocketServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', () => {
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n');
+        socket.write('ETag: "a"\r\nETag: "b"\r\n\r\n');
+      });
+    }).listen(0, '127.0.0.1');
+    await once(raw, 'listening');
+    const address = `127.0.0.1:${(raw.address() as AddressInfo).port}`;
+    const proxy = await Proxy.start({ endpoints: [address] }, { listeners });
+    const session = connect(`http://127.0.0.1:${proxy.port}`);
+    const stream = session.request();
+    stream.resume();
+    const received = once(stream, 'trailers') as Promise<[IncomingHttpHeaders]>;
+    const [trailers] = await within('the trailers', 5000, received);
+    assert.equal(trailers['etag'], '"a", "b"');
+    session.destroy();
+    await proxy.stop();
+    raw.close();
+  });
 });
 
 test('behind a body of announced length, from an HTTP/2 endpoint to an HTTP/2 client', async () => {

@@ -203,9 +203,10 @@ export class H2Call implements UpstreamCall, Timed {
 
   private sendTrailers(stream: ClientHttp2Stream): void {
     try {
-      stream.sendTrailers(http2Fields(this.trailers));
+      stream.sendTrailers(http2Fields(this.trailers, true));
     } catch {
-      // The stream went meanwhile; its end says so.
+      // The stream went meanwhile, or Node found something: it would wait for trailers without end. Its end says so.
+      this.cancel(stream);
     }
   }
 

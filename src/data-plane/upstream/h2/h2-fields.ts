@@ -9,7 +9,7 @@ export type RequestFields = OutgoingHttpHeaders;
 
 /** @param scheme http or https. */
 export function requestFields(request: UpstreamRequest, scheme: string): RequestFields {
-  const fields = http2Fields(request.headerBlock);
+  const fields = http2Fields(request.headerBlock, true);
   fields[':method'] = request.method;
   fields[':path'] = request.target;
   fields[':scheme'] = scheme;
@@ -19,16 +19,6 @@ export function requestFields(request: UpstreamRequest, scheme: string): Request
   if (request.bodyLength >= 0) fields['content-length'] = String(request.bodyLength);
   if (request.acceptsTrailers) fields['te'] = 'trailers';
   return fields;
-}
-
-/** Repeated fields in one, where Node lets none stand twice. Source: RFC 9110 § 5.3. */
-export function withJoinedRepeats(fields: RequestFields): RequestFields {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [
-      name,
-      Array.isArray(value) ? value.join(', ') : value,
-    ]),
-  );
 }
 
 /**

@@ -12,7 +12,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Timed, TimerWheel, UpstreamErrorCode } from '../engine.ts';
 import type { SocketOpener } from '../wire/socket-opener.ts';
-import { type RequestFields, withJoinedRepeats } from './h2-fields.ts';
+import type { RequestFields } from './h2-fields.ts';
 
 /** What an endpoint may send on a stream, and on all of a session, before the client has taken any. */
 const STREAM_WINDOW_BYTES = 256 * 1024;
@@ -159,29 +159,17 @@ export class H2Session implements Timed {
 
   /** @returns null when the session cannot, after all. */
   open(fields: RequestFields, options: ClientSessionRequestOptions): ClientHttp2Stream | null {
-    const stream = this.request(fields, options);
-    if (stream === null) return null;
+    let stream: ClientHttp2Stream;
+    try {
+      stream = this.session!.request(fields, options);
+    } catch {
+      return null;
+    }
     this.activeCount++;
     this.startedCount++;
     if (!this.isProbing) this.host.wheel.disarm(this);
     if (this.startedCount >= STREAMS_MAX) this.retire();
     return stream;
-  }
-
-  private request(
-    fields: RequestFields,
-    options: ClientSessionRequestOptions,
-  ): ClientHttp2Stream | null {
-    try {
-      return this.session!.request(fields, options);
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'ERR_HTTP2_HEADER_SINGLE_VALUE') return null;
-    }
-    try {
-      return this.session!.request(withJoinedRepeats(fields), options);
-    } catch {
-      return null;
-    }
   }
 
   /** A response has begun. */
