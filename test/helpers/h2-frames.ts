@@ -1,5 +1,6 @@
-// HTTP/2 frames by hand, for clients that a library would not let be so rude. Source: RFC 9113 § 4, § 6.
-import { connect, type Socket } from 'node:net';
+// HTTP/2 frames by hand, for clients and endpoints that a library would not let be so rude. Source: RFC 9113 § 4, § 6.
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 export const FrameType = {
   DATA: 0,
@@ -80,12 +81,12 @@ export class RawSession {
   outcome = '';
   isClosed = false;
   readonly closed: Promise<void>;
-  private held: Buffer = Buffer.alloc(0);
+  private readonly reader = new FrameReader((type, payload) => this.onFrame(type, payload));
 
   constructor(port: number) {
     this.socket = connect(port, '127.0.0.1');
     this.socket.on('error', () => undefined);
-    this.socket.on('data', (bytes: Buffer) => this.read(bytes));
+    this.socket.on('data', (bytes: Buffer) => this.reader.read(bytes));
     this.closed = new Promise((resolve) => {
       this.socket.on('close', () => {
         this.isClosed = true;
@@ -117,15 +118,74 @@ export class RawSession {
     return rounds;
   }
 
-  private read(bytes: Buffer): void {
+  private onFrame(type: number, payload: Buffer): void {
+    this.counts.set(type, (this.counts.get(type) ?? 0) + 1);
+    if (type === FrameType.GOAWAY) this.goawayCode = payload.readUInt32BE(4);
+    if (this.outcome === '') this.outcome = outcomeOf(type, payload);
+  }
+}
+
+/** An endpoint without TLS whose answers the test writes. */
+export class RawEndpoint {
+  readonly address: string;
+  private readonly server: Server;
+  private readonly sockets: Set<Socket>;
+
+  private constructor(server: Server, sockets: Set<Socket>) {
+    this.server = server;
+    this.sockets = sockets;
+    this.address = `127.0.0.1:${this.port}`;
+  }
+
+  /** @param answer called at the HEADERS of each stream, with their block. */
+  static async start(
+    answer: (socket: Socket, stream: number, block: Buffer) => void,
+  ): Promise<RawEndpoint> {
+    const sockets = new Set<Socket>();
+    const server = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.write(frame(FrameType.SETTINGS, 0, 0));
+      const reader = new FrameReader((type, payload, stream) => {
+        if (type === FrameType.HEADERS) answer(socket, stream, payload);
+      }, PREFACE.length);
+      socket.on('data', (bytes: Buffer) => reader.read(bytes));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new RawEndpoint(server, sockets);
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  stop(): void {
+    this.server.close();
+    for (const socket of this.sockets) socket.destroy();
+  }
+}
+
+class FrameReader {
+  private readonly onFrame: (type: number, payload: Buffer, stream: number) => void;
+  private held: Buffer = Buffer.alloc(0);
+  private skip: number;
+
+  /** @param skip bytes in front of the first frame. */
+  constructor(onFrame: (type: number, payload: Buffer, stream: number) => void, skip: number = 0) {
+    this.onFrame = onFrame;
+    this.skip = skip;
+  }
+
+  read(bytes: Buffer): void {
     let rest = Buffer.concat([this.held, bytes]);
-    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
-      const length = rest.readUIntBE(0, 3);
-      const type = rest[3]!;
-      this.counts.set(type, (this.counts.get(type) ?? 0) + 1);
-      if (type === FrameType.GOAWAY) this.goawayCode = rest.readUInt32BE(13);
-      if (this.outcome === '') this.outcome = outcomeOf(type, rest.subarray(9, 9 + length));
-      rest = rest.subarray(9 + length);
+    if (rest.length >= this.skip) {
+      rest = rest.subarray(this.skip);
+      this.skip = 0;
+      while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+        const length = rest.readUIntBE(0, 3);
+        this.onFrame(rest[3]!, rest.subarray(9, 9 + length), rest.readUInt32BE(5));
+        rest = rest.subarray(9 + length);
+      }
     }
     this.held = rest;
   }

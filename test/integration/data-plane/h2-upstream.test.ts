@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import {
+  connect,
   constants,
   createSecureServer,
   createServer,
   type Http2Server,
   type Http2ServerRequest,
   type Http2ServerResponse,
+  type IncomingHttpHeaders,
   type ServerHttp2Session,
 } from 'node:http2';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -18,8 +20,16 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { before, describe, test } from 'node:test';
 import { closeServer } from '../../helpers/close-server.ts';
-import { eventually } from '../../helpers/deadline.ts';
+import { eventually, within } from '../../helpers/deadline.ts';
 import { drive } from '../../helpers/drive.ts';
+import {
+  END_HEADERS,
+  field,
+  frame,
+  FrameType,
+  RawEndpoint,
+  word,
+} from '../../helpers/h2-frames.ts';
 import { parseAnswer, Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
 import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
@@ -167,6 +177,40 @@ describe('an HTTP/1 client of an h2c upstream', () => {
       await eventually('its end', 5000, () => events.includes('gone') || undefined);
     }
   });
+});
+
+test('a response without a length that the endpoint resets without an error is broken off for every client', async () => {
+  const raw = await RawEndpoint.start((socket, stream) => {
+    const head = [field(':status', '200'), field('content-type', 'application/grpc')];
+    socket.write(frame(FrameType.HEADERS, END_HEADERS, stream, Buffer.concat(head)));
+    socket.write(frame(FrameType.DATA, 0, stream, Buffer.from('half')), () =>
+      setTimeout(() => socket.write(frame(FrameType.RST_STREAM, 0, stream, word(0))), 50),
+    );
+  });
+  for (const engine of ['uws', 'node']) {
+    const protocols = engine === 'uws' ? ['http/1.1'] : ['http/1.1', 'h2c'];
+    const proxy = await Proxy.start(
+      { protocol: 'h2c', endpoints: [raw.address] },
+      { listeners: [{ name: 'web', address: '127.0.0.1:0', engine, protocols }] },
+    );
+    const broken = fetch(`http://127.0.0.1:${proxy.port}/`).then((got) => got.text());
+    await assert.rejects(broken, engine);
+    if (engine === 'node') {
+      const session = connect(`http://127.0.0.1:${proxy.port}`);
+      const plain = session.request();
+      plain.resume();
+      await assert.rejects(within('the end', 5000, once(plain, 'end')), /INTERNAL_ERROR/);
+      const call = session.request({ ':method': 'POST', 'content-type': 'application/grpc' });
+      call.end();
+      call.resume();
+      const received = once(call, 'trailers') as Promise<[IncomingHttpHeaders]>;
+      const [trailers] = await within('the trailers', 5000, received);
+      assert.equal(trailers['grpc-status'], '14');
+      session.destroy();
+    }
+    await proxy.stop();
+  }
+  raw.stop();
 });
 
 test('an endpoint’s cap counts streams, however few the sessions', async () => {

@@ -77,6 +77,8 @@ export class H2Call implements UpstreamCall, Timed {
   private contentLength: number;
   private receivedBytes: number;
   private interimCount: number;
+  /** The endpoint has ended its side of the stream: END_STREAM. */
+  private isEndReceived: boolean;
 
   constructor(host: CallHost, request: UpstreamRequest, scheme: string, handler: UpstreamHandler) {
     const { method, bodyLength } = request;
@@ -107,6 +109,7 @@ export class H2Call implements UpstreamCall, Timed {
     this.contentLength = -1;
     this.receivedBytes = 0;
     this.interimCount = 0;
+    this.isEndReceived = false;
   }
 
   /** Opens the call's stream on a session that has room. */
@@ -126,6 +129,7 @@ export class H2Call implements UpstreamCall, Timed {
     }
     this.session = session;
     this.stream = stream;
+    this.watchEnd(stream);
     stream.on('response', (headers, flags, ...more: unknown[]) => {
       this.onResponse(stream, headers, flags, more[0] as string[]);
     });
@@ -140,6 +144,18 @@ export class H2Call implements UpstreamCall, Timed {
     stream.on('close', () => this.onClosed(session, stream));
     this.handler?.onSent();
     this.sendEarlyBody(stream);
+  }
+
+  /**
+   * Node pushes the same null at END_STREAM and at a reset, and 'end' comes later, when both may have been. But a stream
+   * that is reset is closed before the null is pushed. That it stays so is tested on both Node lines.
+   */
+  private watchEnd(stream: ClientHttp2Stream): void {
+    const push = stream.push.bind(stream);
+    stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+      if (chunk === null && !stream.closed) this.isEndReceived = true;
+      return push(chunk, encoding);
+    };
   }
 
   private sendEarlyBody(stream: ClientHttp2Stream): void {
@@ -235,7 +251,8 @@ export class H2Call implements UpstreamCall, Timed {
     if (head === null) return this.fail('bad-response');
     this.hasHead = true;
     // What these announce is not what comes, also where an empty frame ends them.
-    this.contentLength = this.isHead || head.status === 304 ? 0 : head.contentLength;
+    const hasNone = this.isHead || head.status === 204 || head.status === 304;
+    this.contentLength = hasNone ? 0 : head.contentLength;
     this.watch(this.host.idleTimeoutMs);
     this.handler.onHead(head);
     if (this.isOver()) return;
@@ -267,19 +284,16 @@ export class H2Call implements UpstreamCall, Timed {
   }
 
   /**
-   * Nothing more is to be read. Node ends a stream that was reset in the same way, so what came is looked at:
-   * trailers are the end, and a length that was announced tells.
+   * Nothing more is to be read. Node ends a stream that was reset in the same way, so what came is looked at: a length that
+   * was announced tells, also where a reset came behind it, and else END_STREAM, which trailers always have.
    */
   private onEnd(stream: ClientHttp2Stream): void {
     if (this.handler === null) return;
-    const { rstCode } = stream;
     const isWhole =
       this.responseTrailers !== null ||
-      (this.contentLength >= 0
-        ? this.receivedBytes === this.contentLength
-        : rstCode === constants.NGHTTP2_NO_ERROR);
+      (this.contentLength >= 0 ? this.receivedBytes === this.contentLength : this.isEndReceived);
     if (isWhole) this.end(this.responseTrailers ?? '');
-    else this.fail(this.session!.failure ?? errorOf(rstCode));
+    else this.fail(this.session!.failure ?? errorOf(stream.rstCode));
   }
 
   /** The stream is gone. */

@@ -18,7 +18,15 @@ import type { CollectedResponse } from '../../../../helpers/collected-response.t
 import { eventually, within } from '../../../../helpers/deadline.ts';
 import { freePorts } from '../../../../helpers/free-port.ts';
 import { H2UnderTest } from '../../../../helpers/h2-endpoint.ts';
-import { END_HEADERS, END_STREAM, field, frame, FrameType } from '../../../../helpers/h2-frames.ts';
+import {
+  END_HEADERS,
+  END_STREAM,
+  field,
+  frame,
+  FrameType,
+  RawEndpoint,
+  word,
+} from '../../../../helpers/h2-frames.ts';
 import { selfSigned } from '../../../../helpers/self-signed.ts';
 import { BODY_CHUNKED } from '../../../../../src/data-plane/upstream/engine.ts';
 
@@ -537,6 +545,46 @@ describe('faults', () => {
     assert.equal((await under.get('/length')).outcome, 'broken: reset');
     assert.equal((await under.get('/none')).outcome, 'broken: reset');
   });
+
+  for (const [name, last, outcome] of [
+    ['a reset without an error, but no end of the stream', [false, true], 'broken: reset'],
+    ['an end of the stream', [true, false], 'ok'],
+    ['both', [true, true], 'ok'],
+  ] as const) {
+    test(`of a response without a length ${name}: ${outcome}`, async () => {
+      const [isEnded, isReset] = last;
+      for (const isOnePacket of [false, true]) {
+        for (const isSlow of [false, true]) {
+          const raw = await RawEndpoint.start((socket, stream) => {
+            const frames = [
+              frame(FrameType.HEADERS, END_HEADERS, stream, field(':status', '200')),
+              frame(FrameType.DATA, 0, stream, Buffer.from('half')),
+              ...(isEnded ? [frame(FrameType.DATA, END_STREAM, stream)] : []),
+              ...(isReset ? [frame(FrameType.RST_STREAM, 0, stream, word(0))] : []),
+            ];
+            if (isOnePacket) return socket.write(Buffer.concat(frames));
+            socket.setNoDelay();
+            const writeNext = (): unknown =>
+              frames.length > 0 && socket.write(frames.shift()!, () => setTimeout(writeNext, 20));
+            return writeNext();
+          });
+          cleanups.push(() => raw.stop());
+          const { call, response } = engine(raw.port).send();
+          response.hasRoom = !isSlow;
+          if (isSlow) {
+            await response.until(() => response.pieces.length > 0);
+            setTimeout(() => {
+              response.hasRoom = true;
+              call.resume();
+            }, 100);
+          }
+          await over(response);
+          const what = `one packet: ${isOnePacket}, slow reader: ${isSlow}`;
+          assert.deepEqual([response.outcome, response.bodyText], [outcome, 'half'], what);
+        }
+      }
+    });
+  }
 
   test('late heads and silent bodies time out, and the session is asked whether it lives', async () => {
     let pings = 0;
