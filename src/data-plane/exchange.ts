@@ -83,6 +83,7 @@ export class Exchange
   headerBlock = '';
   bodyLength: number = BODY_NONE;
   acceptsTrailers = false;
+  mayHaveTrailers = false;
   mayQueue = true;
   messageBytesMax = 0;
   // Timer wheel.
@@ -163,6 +164,7 @@ export class Exchange
     this.lastError = 'no-endpoint';
     this.bodyLength = reader.bodyLength;
     this.acceptsTrailers = reader.acceptsTrailers;
+    this.mayHaveTrailers = reader.mayHaveTrailers;
     const callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
     this.current.hasDeadline = callerMs > 0;
     this.clock.start(callerMs);

@@ -183,6 +183,7 @@ class SecondCall implements UpstreamHandler, UpstreamRequest {
   readonly headerBlock: string;
   readonly bodyLength: number;
   readonly acceptsTrailers: boolean;
+  readonly mayHaveTrailers: boolean;
   /** It is late already: it does not stand behind others. */
   readonly mayQueue = false;
   private readonly hedged: HedgedCall;
@@ -197,6 +198,7 @@ class SecondCall implements UpstreamHandler, UpstreamRequest {
     this.headerBlock = owner.headerBlock;
     this.bodyLength = owner.bodyLength;
     this.acceptsTrailers = owner.acceptsTrailers;
+    this.mayHaveTrailers = owner.mayHaveTrailers;
     this.call = place.connections.dispatch(this, this);
   }
 

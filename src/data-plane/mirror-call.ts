@@ -49,6 +49,7 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
   readonly headerBlock: string;
   readonly bodyLength: number;
   readonly acceptsTrailers: boolean;
+  readonly mayHaveTrailers = false;
   readonly mayQueue = false;
   // Timer wheel.
   wheelBucket = -1;

@@ -76,6 +76,8 @@ export class RequestReader {
   headerCount = 0;
   /** The client said `TE: trailers`. */
   acceptsTrailers = false;
+  /** As in UpstreamRequest. */
+  mayHaveTrailers = false;
   /** As received, and passed on; '' = absent. */
   grpcTimeout = '';
   /** The request came in TLS early data, says who took it off TLS before us: it may have been replayed. */
@@ -134,6 +136,7 @@ export class RequestReader {
     const isHttp2 = version === HTTP_2;
     // HTTP/2 has a frame for them, and every client reads it.
     this.acceptsTrailers = isHttp2;
+    this.mayHaveTrailers = isHttp2;
     this.mayUpgrade = version === HTTP_1_1;
     let cookie = '';
     for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
@@ -202,6 +205,7 @@ export class RequestReader {
     this.headerCount = 0;
     this.headerBytes = 0;
     this.acceptsTrailers = false;
+    this.mayHaveTrailers = false;
     this.grpcTimeout = '';
     this.isLastAsked = false;
     this.isEarly = false;

@@ -49,6 +49,7 @@ export class H2UnderTest {
       headerBlock: 'Host: test\r\n',
       bodyLength: BODY_NONE,
       acceptsTrailers: true,
+      mayHaveTrailers: false,
       mayQueue: true,
       ...options,
     };

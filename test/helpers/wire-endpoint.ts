@@ -102,6 +102,7 @@ export class EngineUnderTest {
       headerBlock: 'Host: test\r\n',
       bodyLength: BODY_NONE,
       acceptsTrailers: false,
+      mayHaveTrailers: false,
       mayQueue: true,
       ...options,
     };

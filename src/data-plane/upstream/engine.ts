@@ -43,6 +43,8 @@ export interface UpstreamRequest {
   readonly bodyLength: number;
   /** The client can take trailers: it said `TE: trailers`, on a protocol that has them. */
   readonly acceptsTrailers: boolean;
+  /** Trailers may come behind a body of known length: the client speaks HTTP/2. Behind other bodies they always may. */
+  readonly mayHaveTrailers: boolean;
   /** Payload bytes of one message of a WebSocket's client at most; 0 = unlimited. */
   readonly messageBytesMax?: number;
   /** May wait for its answer behind other requests on one connection, where the operator wants pipelining. */
@@ -106,7 +108,7 @@ export interface UpstreamCall {
   write(chunk: Uint8Array): boolean;
   /**
    * The request body is complete. Called for every request that has one (see `bodyLength`).
-   * @param trailers as trailerBlock() makes them; '' = none. Dropped where a body of known length has no place for them.
+   * @param trailers as trailerBlock() makes them; '' = none. Dropped where a body of known length has no place for them: in HTTP/1.1.
    */
   endBody(trailers: string): void;
   /** Lets response bytes flow again after `onBody` returned false. */

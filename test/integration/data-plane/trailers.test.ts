@@ -202,6 +202,44 @@ describe('said twice, where Node sends one value', () => {
   });
 });
 
+test('behind a body of announced length, from an HTTP/2 client to an HTTP/2 endpoint', async () => {
+  let seen: unknown[] = [];
+  const h2Backend = createHttp2Server();
+  h2Backend.on('stream', (stream, headers) => {
+    let sum: unknown;
+    stream.on('error', () => undefined);
+    stream.on('trailers', (trailers: IncomingHttpHeaders) => (sum = trailers['x-sum']));
+    stream.on('end', () => {
+      seen = [headers['content-length'], sum];
+      stream.respond({ ':status': 200 }, { endStream: true });
+    });
+    stream.resume();
+  });
+  h2Backend.listen(0, '127.0.0.1');
+  await once(h2Backend, 'listening');
+  const address = `127.0.0.1:${(h2Backend.address() as AddressInfo).port}`;
+  const proxy = await Proxy.start(
+    { protocol: 'h2c', endpoints: [address] },
+    { listeners: [{ name: 'web', address: '127.0.0.1:0', protocols: ['http/1.1', 'h2c'] }] },
+  );
+  const session = connect(`http://127.0.0.1:${proxy.port}`);
+  const sized = { ':method': 'POST', 'content-length': '4' };
+  for (const trailers of [{ 'x-sum': 'abc' }, {}]) {
+    const stream = session.request(sized, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers(trailers));
+    stream.end('body');
+    stream.resume();
+    await within('the end', 5000, once(stream, 'end'));
+    assert.deepEqual(seen, ['4', trailers['x-sum']]);
+  }
+  session.destroy();
+  // HTTP/1.1 has none there.
+  const answer = await fetch(`http://127.0.0.1:${proxy.port}`, { method: 'POST', body: 'body' });
+  assert.deepEqual([answer.status, seen], [200, ['4', undefined]]);
+  await proxy.stop();
+  await closeServer(h2Backend);
+});
+
 test('behind a body of announced length, from an HTTP/2 endpoint to an HTTP/2 client', async () => {
   const h2Backend = createHttp2Server();
   h2Backend.on('stream', (stream) => {

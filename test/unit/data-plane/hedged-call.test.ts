@@ -67,6 +67,7 @@ class Owner implements UpstreamRequest, UpstreamHandler, HedgePlaces {
   readonly bodyLength = BODY_NONE;
   readonly mayQueue = true;
   readonly acceptsTrailers = false;
+  readonly mayHaveTrailers = false;
   place: HedgePlace | null;
 
   constructor(place: HedgePlace | null) {

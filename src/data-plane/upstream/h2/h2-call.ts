@@ -53,8 +53,7 @@ export class H2Call implements UpstreamCall, Timed {
   private readonly fields: RequestFields;
   private readonly isHead: boolean;
   private readonly hasBody: boolean;
-  /** A body of unknown length may have trailers. */
-  private readonly isSized: boolean;
+  private readonly mayHaveTrailers: boolean;
   private readonly mayQueue: boolean;
   /** A safe method without a body: may be sent twice. */
   private readonly isRepeatable: boolean;
@@ -91,7 +90,7 @@ export class H2Call implements UpstreamCall, Timed {
     this.fields = requestFields(request, scheme);
     this.isHead = method === 'HEAD';
     this.hasBody = bodyLength > 0 || bodyLength === BODY_CHUNKED;
-    this.isSized = bodyLength !== BODY_CHUNKED;
+    this.mayHaveTrailers = this.hasBody && (request.mayHaveTrailers || bodyLength === BODY_CHUNKED);
     this.mayQueue = request.mayQueue;
     const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
     this.isRepeatable = isSafe && !this.hasBody;
@@ -114,11 +113,11 @@ export class H2Call implements UpstreamCall, Timed {
 
   /** Opens the call's stream on a session that has room. */
   start(session: H2Session): void {
-    const waitForTrailers = this.hasBody && !this.isSized;
     this.aborter = this.hasBody ? new AbortController() : null;
     const options = {
       endStream: !this.hasBody,
-      waitForTrailers,
+      // Where none can come, an empty frame is spared.
+      waitForTrailers: this.mayHaveTrailers,
       ...(this.aborter !== null && { signal: this.aborter.signal }),
     };
     const stream = session.open(this.fields, options);
@@ -138,7 +137,7 @@ export class H2Call implements UpstreamCall, Timed {
       this.onTrailers(more[0] as string[]);
     });
     stream.on('drain', () => this.onDrain());
-    if (waitForTrailers) stream.on('wantTrailers', () => this.sendTrailers(stream));
+    if (this.mayHaveTrailers) stream.on('wantTrailers', () => this.sendTrailers(stream));
     // What it would say comes as the end of the stream, too.
     stream.on('error', () => undefined);
     stream.on('close', () => this.onClosed(session, stream));

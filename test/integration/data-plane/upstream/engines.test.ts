@@ -68,6 +68,7 @@ async function ask(engine: string, method: string): Promise<CollectedResponse> {
       bodyLength: BODY_NONE,
       mayQueue: true,
       acceptsTrailers: false,
+      mayHaveTrailers: false,
     },
     response,
   );

@@ -42,6 +42,7 @@ function requestOf(bodyLength: number): UpstreamRequest {
     headerBlock: 'Host: test\r\n',
     bodyLength,
     acceptsTrailers: false,
+    mayHaveTrailers: false,
     mayQueue: true,
   };
 }
