@@ -25,6 +25,10 @@ const REJECTED_STREAMS_MAX = 100;
 const PSEUDO_HEADER_COUNT = 4;
 /** Entries of one SETTINGS frame. */
 const SETTINGS_MAX = 32;
+/** Megabytes that Node lets one session hold before it refuses streams; its own 10 are fewer than all streams' windows. */
+const SESSION_MEMORY_MB = 64;
+/** Of a response's headers, packed: what engines let pass, 64 KiB, may grow by Huffman's code. Node's own is 64 KiB, too. */
+const SEND_HEADER_BYTES_MAX = 2 * 1024 * 1024;
 
 export class Http2Sessions {
   private readonly intake: Intake;
@@ -41,6 +45,8 @@ export class Http2Sessions {
       maxSessionInvalidFrames: INVALID_FRAMES_MAX,
       maxSessionRejectedStreams: REJECTED_STREAMS_MAX,
       maxSettings: SETTINGS_MAX,
+      maxSessionMemory: SESSION_MEMORY_MB,
+      maxSendHeaderBlockLength: SEND_HEADER_BYTES_MAX,
       settings: {
         enablePush: false,
         maxConcurrentStreams: CONCURRENT_STREAMS_MAX,

@@ -215,6 +215,33 @@ test('a header bomb is refused stream by stream and stored nowhere', async () =>
   await expectServed();
 });
 
+test('answers that the client does not read leave room for all 128 streams', async () => {
+  const own = await Proxy.start(
+    {
+      endpoints: [`127.0.0.1:${(backend.address() as AddressInfo).port}`],
+      connection: { perWorker: 128 },
+    },
+    { listeners: [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }] },
+  );
+  const session = new RawSession(own.port);
+  for (let stream = 1; stream <= 255; stream += 2) {
+    session.write(request(stream, '/large'));
+    await eventually('an answer', 10_000, () => {
+      const heads = session.counts.get(FrameType.HEADERS) ?? 0;
+      return heads + (session.counts.get(FrameType.RST_STREAM) ?? 0) > stream / 2 || undefined;
+    });
+  }
+  assert.equal(session.counts.get(FrameType.RST_STREAM), undefined);
+  session.write(request(257, '/large'));
+  await eventually(
+    'a refusal',
+    10_000,
+    () => session.counts.get(FrameType.RST_STREAM) === 1 || undefined,
+  );
+  session.socket.destroy();
+  await own.stop();
+});
+
 describe('limits.headerBytes holds for a client that never acknowledges SETTINGS', () => {
   // A RawSession does not: of Node's limits the number of fields is left.
   async function outcomeOf(...frames: Buffer[]): Promise<string> {

@@ -22,6 +22,8 @@ const HEADER_BYTES_MAX = 64 * 1024;
 const HEADER_COUNT_MAX = 200;
 /** Megabytes that Node lets one session hold; its own 10 are fewer than all streams' windows. */
 const SESSION_MEMORY_MB = 64;
+/** Of a request's headers, packed. Listeners say how much there may be; Node's own 64 KiB would end sessions over it. */
+const SEND_HEADER_BYTES_MAX = 2 * 1024 * 1024;
 /** Stream numbers are 31 bits and only ours are odd: a session is replaced long before they are used up. */
 const STREAMS_MAX = 2 ** 29;
 
@@ -115,6 +117,7 @@ export class H2Session implements Timed {
     const session = connect(socket instanceof TLSSocket ? 'https://endpoint' : 'http://endpoint', {
       createConnection: () => socket,
       maxSessionMemory: SESSION_MEMORY_MB,
+      maxSendHeaderBlockLength: SEND_HEADER_BYTES_MAX,
       maxHeaderListPairs: HEADER_COUNT_MAX,
       settings: {
         enablePush: false,

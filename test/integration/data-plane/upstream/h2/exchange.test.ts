@@ -111,6 +111,24 @@ describe('a call', () => {
     assert.doesNotMatch(text, /connection/);
   });
 
+  test('may have more headers than the 64 KiB that Node sends of itself', async () => {
+    let length = 0;
+    const server = await serve(
+      (stream, _headers, raw) => {
+        length = raw.join('').length;
+        hello(stream, {}, []);
+      },
+      { maxHeaderListSize: 1_000_000 },
+    );
+    const lines = Array.from({ length: 4 }, (_, index) => `x-${index}: ${'~'.repeat(25_000)}\r\n`);
+    const response = await engine(portOf(server)).get('/', {
+      headerBlock: `Host: a\r\n${lines.join('')}`,
+    });
+    assert.equal(response.outcome, 'ok');
+    assert.ok(length > 100_000, `${length} bytes`);
+    assert.equal(sessions.length, 1);
+  });
+
   test('gets status, headers and repeats, and a length', async () => {
     const server = await serve((stream) => {
       stream.respond({ ':status': 404, 'x-many': ['1', '2'], 'content-length': 4 });
