@@ -183,6 +183,8 @@ export class Http2Downstream implements Downstream, Flushable {
 
   destroy(code: ExchangeErrorCode): void {
     if (this.isEnded) return;
+    // The head came in this turn and nothing of it has left: the client can still be told.
+    if (!this.isHeadWritten) return this.answer(code, NO_DETAILS);
     if (this.isGrpc && this.hasTrailers && !this.stream.destroyed) {
       // A status other than OK is how a gRPC response is broken off.
       this.brokenBy = code;

@@ -120,6 +120,6 @@ export class Http2Sessions {
       downstream.answerUnread(refusal === '' ? 'bad-request' : refusal, isGrpc);
       return;
     }
-    downstream.start(intake, peer, headers.expect === '100-continue');
+    downstream.start(intake, peer, headers.expect?.toLowerCase() === '100-continue');
   }
 }

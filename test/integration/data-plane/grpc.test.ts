@@ -27,6 +27,14 @@ import type { UpstreamReport } from '../../../src/telemetry/state-report.ts';
 import { eventually, within } from '../../helpers/deadline.ts';
 import { freePorts } from '../../helpers/free-port.ts';
 import {
+  END_HEADERS,
+  field,
+  frame,
+  FrameType,
+  RawEndpoint,
+  word,
+} from '../../helpers/h2-frames.ts';
+import {
   bindServer,
   EchoClient,
   fromBytes,
@@ -414,6 +422,21 @@ describe('errors of the proxy’s own', () => {
     const [port] = await freePorts(1);
     const code = await statusThrough({ protocol: 'h2c', endpoints: [`127.0.0.1:${port}`] });
     assert.equal(code, status.UNAVAILABLE);
+  });
+
+  test('a stream that is reset behind its head, in one packet, is UNAVAILABLE', async () => {
+    const raw = await RawEndpoint.start((socket, stream) => {
+      const head = [field(':status', '200'), field('content-type', 'application/grpc')];
+      socket.write(
+        Buffer.concat([
+          frame(FrameType.HEADERS, END_HEADERS, stream, Buffer.concat(head)),
+          frame(FrameType.RST_STREAM, 0, stream, word(constants.NGHTTP2_INTERNAL_ERROR)),
+        ]),
+      );
+    });
+    const code = await statusThrough({ protocol: 'h2c', endpoints: [raw.address] });
+    assert.equal(code, status.UNAVAILABLE);
+    raw.stop();
   });
 
   test('no route is UNIMPLEMENTED', async () => {

@@ -242,9 +242,11 @@ describe('a request over HTTP/2', () => {
   });
 
   test('that waits for 100 gets it', async () => {
-    const stream = open(plain, { ':method': 'POST', ':path': '/', expect: '100-continue' }, false);
-    stream.on('continue', () => stream.end('hello'));
-    assert.equal(echoOf(await answerOf(stream)).body, 'hello');
+    for (const expect of ['100-continue', '100-Continue']) {
+      const stream = open(plain, { ':method': 'POST', ':path': '/', expect }, false);
+      stream.on('continue', () => stream.end('hello'));
+      assert.equal(echoOf(await answerOf(stream)).body, 'hello', expect);
+    }
   });
 
   test('that the client gives up takes its upstream request with it', async () => {
