@@ -84,6 +84,7 @@ export class Exchange
   bodyLength: number = BODY_NONE;
   acceptsTrailers = false;
   mayHaveTrailers = false;
+  sensitiveNames: readonly string[] = [];
   mayQueue = true;
   messageBytesMax = 0;
   // Timer wheel.
@@ -165,6 +166,7 @@ export class Exchange
     this.bodyLength = reader.bodyLength;
     this.acceptsTrailers = reader.acceptsTrailers;
     this.mayHaveTrailers = reader.mayHaveTrailers;
+    this.sensitiveNames = reader.sensitiveNames;
     const callerMs = reader.grpcTimeout === '' ? 0 : deadlineOf(reader);
     this.current.hasDeadline = callerMs > 0;
     this.clock.start(callerMs);

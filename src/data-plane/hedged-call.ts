@@ -184,6 +184,7 @@ class SecondCall implements UpstreamHandler, UpstreamRequest {
   readonly bodyLength: number;
   readonly acceptsTrailers: boolean;
   readonly mayHaveTrailers: boolean;
+  readonly sensitiveNames: readonly string[];
   /** It is late already: it does not stand behind others. */
   readonly mayQueue = false;
   private readonly hedged: HedgedCall;
@@ -199,6 +200,7 @@ class SecondCall implements UpstreamHandler, UpstreamRequest {
     this.bodyLength = owner.bodyLength;
     this.acceptsTrailers = owner.acceptsTrailers;
     this.mayHaveTrailers = owner.mayHaveTrailers;
+    this.sensitiveNames = owner.sensitiveNames ?? [];
     this.call = place.connections.dispatch(this, this);
   }
 

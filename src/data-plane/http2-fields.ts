@@ -1,5 +1,5 @@
 // Header lines as node:http2 takes them, towards clients and towards endpoints. Pure; on a worker thread.
-import type { OutgoingHttpHeaders } from 'node:http2';
+import { type IncomingHttpHeaders, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2';
 import { blockPairs } from './upstream/trailers.ts';
 
 /** Headers that speak of an HTTP/1 connection; a stream with one of them is malformed. Source: RFC 9113 § 8.2.2. */
@@ -88,4 +88,16 @@ export function http2Fields(block: string, isForwarded: boolean): OutgoingHttpHe
     fields[name] = isList || isForwarded || kept.length === 1 ? kept.join(', ') : kept;
   }
   return fields;
+}
+
+/** Names of the fields that came as never to be kept in a table, which is to hold on every hop. Source: RFC 7541 § 7.1.3. */
+export function sensitiveNamesOf(fields: IncomingHttpHeaders): readonly string[] {
+  return (
+    (fields as Readonly<Record<symbol, readonly string[] | undefined>>)[sensitiveHeaders] ?? []
+  );
+}
+
+/** Sends fields on as never to be kept in a table. @param names in lower case; others than those of `fields` do nothing. */
+export function markSensitive(fields: OutgoingHttpHeaders, names: readonly string[]): void {
+  if (names.length > 0) Object.assign(fields, { [sensitiveHeaders]: names });
 }

@@ -50,6 +50,7 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
   readonly bodyLength: number;
   readonly acceptsTrailers: boolean;
   readonly mayHaveTrailers = false;
+  readonly sensitiveNames: readonly string[];
   readonly mayQueue = false;
   // Timer wheel.
   wheelBucket = -1;
@@ -83,6 +84,7 @@ export class MirrorCall implements UpstreamRequest, UpstreamHandler, Timed {
     this.bodyLength = request.bodyLength;
     // None are passed on; a gRPC server serves nobody who does not take them.
     this.acceptsTrailers = request.reader.acceptsTrailers;
+    this.sensitiveNames = request.reader.sensitiveNames;
     this.bodyBytesMax = request.bodyBytesMax;
     this.timeoutMs = request.timeoutMs;
     this.isWhole = !this.hasBody;

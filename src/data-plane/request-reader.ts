@@ -51,7 +51,11 @@ export interface RawRequest {
   readonly localHost: string;
   /** HTTP/2: the stream was not ended by its headers, so a body may follow without being announced. */
   readonly isOpen: boolean;
+  /** HTTP/2: as in UpstreamRequest. */
+  readonly sensitiveNames?: readonly string[];
 }
+
+const NO_NAMES: readonly string[] = [];
 
 /** What was read. Fields are valid until the next read() or readRaw(). */
 export class RequestReader {
@@ -78,6 +82,8 @@ export class RequestReader {
   acceptsTrailers = false;
   /** As in UpstreamRequest. */
   mayHaveTrailers = false;
+  /** As in UpstreamRequest. */
+  sensitiveNames: readonly string[] = NO_NAMES;
   /** As received, and passed on; '' = absent. */
   grpcTimeout = '';
   /** The request came in TLS early data, says who took it off TLS before us: it may have been replayed. */
@@ -137,6 +143,7 @@ export class RequestReader {
     // HTTP/2 has a frame for them, and every client reads it.
     this.acceptsTrailers = isHttp2;
     this.mayHaveTrailers = isHttp2;
+    this.sensitiveNames = request.sensitiveNames ?? NO_NAMES;
     this.mayUpgrade = version === HTTP_1_1;
     let cookie = '';
     for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
@@ -206,6 +213,7 @@ export class RequestReader {
     this.headerBytes = 0;
     this.acceptsTrailers = false;
     this.mayHaveTrailers = false;
+    this.sensitiveNames = NO_NAMES;
     this.grpcTimeout = '';
     this.isLastAsked = false;
     this.isEarly = false;

@@ -12,7 +12,7 @@ import {
 } from '../downstream.ts';
 import { Exchange } from '../exchange.ts';
 import { grpcFields, isGrpcType } from '../grpc.ts';
-import { http2Fields } from '../http2-fields.ts';
+import { http2Fields, markSensitive } from '../http2-fields.ts';
 import { answerHeaders, answerText, statusOf } from '../own-answer.ts';
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
 import { type Flushable, turnEnd } from '../upstream/turn-end.ts';
@@ -131,6 +131,7 @@ export class Http2Downstream implements Downstream, Flushable {
     this.mayHaveTrailers = bodyLength === BODY_UNSIZED || head.mayHaveTrailers === true;
     this.headers = http2Fields(headerBlock ?? head.headerBlock, false);
     this.headers[':status'] = head.status;
+    markSensitive(this.headers, head.sensitiveNames ?? []);
     const length = bodyLength === BODY_ABSENT ? head.contentLength : bodyLength;
     if (length >= 0 && head.status !== 204) this.headers['content-length'] = String(length);
     // Node ends a stream with the head of a 205, which may have no content: the length would be a lie.

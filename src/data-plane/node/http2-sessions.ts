@@ -9,6 +9,7 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { isGrpcType } from '../grpc.ts';
+import { sensitiveNamesOf } from '../http2-fields.ts';
 import { HTTP_2 } from '../request-reader.ts';
 import { Http2Downstream } from './http2-downstream.ts';
 import type { Intake, Peer } from './intake.ts';
@@ -114,6 +115,7 @@ export class Http2Sessions {
       authority: headers[':authority'] ?? '',
       localHost: peer.localHost,
       isOpen: (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0,
+      sensitiveNames: sensitiveNamesOf(headers),
     });
     if (refusal !== '' || isConnect) {
       const isGrpc = isGrpcType(headers['content-type'] ?? '');

@@ -45,6 +45,8 @@ export interface UpstreamRequest {
   readonly acceptsTrailers: boolean;
   /** Trailers may come behind a body of known length: the client speaks HTTP/2. Behind other bodies they always may. */
   readonly mayHaveTrailers: boolean;
+  /** Headers, in lower case, that HTTP/2 must never keep in its tables, as their sender says. Absent = none. */
+  readonly sensitiveNames?: readonly string[];
   /** Payload bytes of one message of a WebSocket's client at most; 0 = unlimited. */
   readonly messageBytesMax?: number;
   /** May wait for its answer behind other requests on one connection, where the operator wants pipelining. */
@@ -67,6 +69,8 @@ export interface UpstreamHead {
   readonly contentLength: number;
   /** Trailers may follow although a length is announced: HTTP/2. Absent = as HTTP/1.1 has it, behind a body without one. */
   readonly mayHaveTrailers?: boolean;
+  /** As in UpstreamRequest; HTTP/2. */
+  readonly sensitiveNames?: readonly string[];
   /**
    * Status, reason and block as they came, `200 OK CRLF Name: value …` with no final CRLF, for who would otherwise make
    * bytes of the texts again. Valid until the body or the end that follows in the same turn; null or absent when the

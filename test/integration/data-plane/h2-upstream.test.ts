@@ -11,6 +11,7 @@ import {
   type Http2ServerRequest,
   type Http2ServerResponse,
   type IncomingHttpHeaders,
+  sensitiveHeaders,
   type ServerHttp2Session,
 } from 'node:http2';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -212,6 +213,37 @@ test('a response without a length that the endpoint resets without an error is b
   }
   raw.stop();
 });
+
+test('fields that no table may keep are so on both hops, in both directions', async () => {
+  let seen: unknown;
+  const server = createServer();
+  server.on('stream', (stream, headers) => {
+    seen = namesOf(headers);
+    stream.respond(
+      { ':status': 200, 'x-open': '1', 'x-secret': '2', [sensitiveHeaders]: ['x-secret'] },
+      { endStream: true },
+    );
+  });
+  const proxy = await Proxy.start(
+    { protocol: 'h2c', endpoints: [await listen(server)] },
+    { listeners: [{ name: 'web', address: '127.0.0.1:0', protocols: ['h2c'] }] },
+  );
+  const session = connect(`http://127.0.0.1:${proxy.port}`);
+  for (const names of [['x-key'], []]) {
+    const stream = session.request({ 'x-open': '1', 'x-key': '2', [sensitiveHeaders]: names });
+    const [headers] = (await within('an answer', 5000, once(stream, 'response'))) as [
+      IncomingHttpHeaders,
+    ];
+    assert.deepEqual([seen, namesOf(headers)], [names, ['x-secret']]);
+  }
+  session.destroy();
+  await proxy.stop();
+  await closeServer(server);
+});
+
+function namesOf(headers: object): unknown {
+  return (headers as Record<symbol, unknown>)[sensitiveHeaders];
+}
 
 test('an endpoint’s cap counts streams, however few the sessions', async () => {
   let open = 0;

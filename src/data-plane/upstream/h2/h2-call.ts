@@ -6,7 +6,7 @@
 //      ▲         └─ refused unseen: again, once ─┐
 //      └─────────────────────────────────────────┘
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
-import { http2Fields } from '../../http2-fields.ts';
+import { http2Fields, sensitiveNamesOf } from '../../http2-fields.ts';
 import {
   BODY_CHUNKED,
   INTERIM_COUNT_MAX,
@@ -246,7 +246,7 @@ export class H2Call implements UpstreamCall, Timed {
     this.session?.onResponse();
     if (this.handler === null) return;
     const isWhole = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-    const head = readHead(headers[':status'] ?? 0, rawHeaders, !isWhole);
+    const head = readHead(headers[':status'] ?? 0, rawHeaders, !isWhole, sensitiveNamesOf(headers));
     if (head === null) return this.fail('bad-response');
     this.hasHead = true;
     // What these announce is not what comes, also where an empty frame ends them.

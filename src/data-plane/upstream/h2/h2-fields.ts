@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { OutgoingHttpHeaders } from 'node:http2';
 import type { UpstreamHead, UpstreamRequest } from '../engine.ts';
-import { http2Fields } from '../../http2-fields.ts';
+import { http2Fields, markSensitive } from '../../http2-fields.ts';
 import { headerBlockFromText } from '../header-block.ts';
 
 export type RequestFields = OutgoingHttpHeaders;
@@ -18,6 +18,7 @@ export function requestFields(request: UpstreamRequest, scheme: string): Request
   delete fields['content-length'];
   if (request.bodyLength >= 0) fields['content-length'] = String(request.bodyLength);
   if (request.acceptsTrailers) fields['te'] = 'trailers';
+  markSensitive(fields, request.sensitiveNames ?? []);
   return fields;
 }
 
@@ -30,6 +31,7 @@ export function readHead(
   status: number,
   rawHeaders: readonly string[],
   mayHaveTrailers: boolean,
+  sensitiveNames: readonly string[],
 ): UpstreamHead | null {
   if (!(status >= 200 && status <= 999)) return null;
   const pairs = rawHeaders.filter((_, index) => !rawHeaders[index - (index % 2)]!.startsWith(':'));
@@ -41,5 +43,6 @@ export function readHead(
     headerBlock: block.headerBlock,
     contentLength: block.contentLength,
     mayHaveTrailers,
+    sensitiveNames,
   };
 }
