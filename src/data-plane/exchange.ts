@@ -382,7 +382,10 @@ export class Exchange
     const upstream = current.upstream!;
     const status = current.recordHead(head, this.acceptsTrailers);
     if (status >= 500) {
-      const mayRepeat = upstream.isRetryStatus(head.status) && upstream.isRetryMethod(this.method);
+      // A head that is all of a gRPC answer, with UNAVAILABLE: nothing else in gRPC is judged as 503.
+      const isUnavailable = status === 503 && head.mayHaveTrailers === false;
+      const retryStatus = isUnavailable ? status : head.status;
+      const mayRepeat = upstream.isRetryStatus(retryStatus) && upstream.isRetryMethod(this.method);
       if (mayRepeat && this.retries.retryElsewhere() === RETRY_SENT) return;
       this.verdict.fail();
     } else {

@@ -183,3 +183,46 @@ test('the circuit opens on calls that fail, and closes when they do not', async 
     });
   }
 });
+
+describe('retries', () => {
+  const CALLS = 20;
+
+  /** Codes of calls to a good and a bad server, and how many of them the bad one answered. */
+  async function codesWith(
+    wanted: number,
+    told: Place,
+    retry: object,
+  ): Promise<[Set<number>, number]> {
+    place = told;
+    answered = 0;
+    const codes = new Set<number>();
+    const endpoints = [`127.0.0.1:${good.port}`, `127.0.0.1:${bad.port}`];
+    const upstream = {
+      endpoints,
+      retry: { budget: { minimum: CALLS }, ...retry },
+      outlier: { consecutive5xx: 0 },
+      circuitBreaker: { failureThreshold: 0 },
+    };
+    await withProxy(upstream, async (_proxy, client) => {
+      for (let call = 0; call < CALLS; call++) codes.add(await codeOf(client, wanted));
+    });
+    return [codes, answered];
+  }
+
+  test('UNAVAILABLE without a body goes elsewhere where POST may be sent again', async () => {
+    const [codes, badAnswers] = await codesWith(status.UNAVAILABLE, 'head', { methods: ['POST'] });
+    assert.deepEqual([codes, badAnswers > 0], [new Set([status.OK]), true]);
+  });
+
+  for (const [name, wanted, told, retry] of [
+    ['another status', status.INTERNAL, 'head', { methods: ['POST'] }],
+    ['UNAVAILABLE in trailers', status.UNAVAILABLE, 'trailers', { methods: ['POST'] }],
+    ['UNAVAILABLE where POST is not sent again', status.UNAVAILABLE, 'head', {}],
+    ['where 503 is not', status.UNAVAILABLE, 'head', { methods: ['POST'], on: ['502'] }],
+  ] as const) {
+    test(`${name} is passed on`, async () => {
+      const [codes] = await codesWith(wanted, told, retry);
+      assert.deepEqual(codes, new Set([status.OK, wanted]));
+    });
+  }
+});
