@@ -7,7 +7,10 @@ import type { Exchange } from './exchange.ts';
 import { FRAME_BAD, FrameReader, RSV_NONE } from './websocket/frame-reader.ts';
 import {
   CLOSE_ABNORMAL,
+  CLOSE_INVALID_DATA,
   CLOSE_NO_CODE,
+  CLOSE_PROTOCOL_ERROR,
+  CLOSE_TOO_BIG,
   CLOSE_TRY_AGAIN_LATER,
   closePayload,
   encodeFrame,
@@ -18,6 +21,19 @@ import {
   OPCODE_PONG,
   OPCODE_TEXT,
 } from './websocket/frames.ts';
+
+/**
+ * What the endpoint is told when uWS breaks a connection off. uWS reports all of it as CLOSE_ABNORMAL, so does its reason
+ * tell; one that is not here is a plain loss. Its text for a bad close frame also stands for good ones with 1012 to 1014 or
+ * 3000 to 3999, which it does not know: their codes cannot be had.
+ */
+const CODE_BY_REASON: ReadonlyMap<string, number> = new Map([
+  ['Received invalid close payload', CLOSE_NO_CODE],
+  ['Received invalid UTF-8', CLOSE_INVALID_DATA],
+  ['Received invalid WebSocket frame', CLOSE_PROTOCOL_ERROR],
+  ['Received too big message', CLOSE_TOO_BIG],
+]);
+const EMPTY = new Uint8Array(0);
 
 /** What uWS keeps of each of its sockets. */
 export interface UwsSocketData {
@@ -102,8 +118,10 @@ export class UwsWebSocket {
   closed(code: number, reason: ArrayBuffer): void {
     this.ws = null;
     if (this.isEnding) return;
-    if (code === CLOSE_ABNORMAL) this.onLost();
-    else this.closeEndpoint(code, new Uint8Array(reason));
+    if (code !== CLOSE_ABNORMAL) return this.closeEndpoint(code, new Uint8Array(reason));
+    const told = CODE_BY_REASON.get(Buffer.from(reason).toString('latin1'));
+    if (told === undefined) this.onLost();
+    else this.closeEndpoint(told, EMPTY);
   }
 
   /** Passes the client's close frame on: nothing of its follows. */

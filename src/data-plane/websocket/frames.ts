@@ -15,6 +15,8 @@ export const CLOSE_PROTOCOL_ERROR = 1002;
 export const CLOSE_NO_CODE = 1005;
 /** Never sent: stands for a connection that went without a close frame. */
 export const CLOSE_ABNORMAL = 1006;
+/** Text that is no UTF-8, for one. */
+export const CLOSE_INVALID_DATA = 1007;
 export const CLOSE_TOO_BIG = 1009;
 /** Source: IANA's WebSocket Close Code Number Registry. */
 export const CLOSE_TRY_AGAIN_LATER = 1013;
