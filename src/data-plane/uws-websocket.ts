@@ -34,6 +34,11 @@ const CODE_BY_REASON: ReadonlyMap<string, number> = new Map([
   ['Received too big message', CLOSE_TOO_BIG],
 ]);
 const EMPTY = new Uint8Array(0);
+/**
+ * What may wait for a client that goes on pinging. All but one read of its endpoint's (128 KiB) is pongs then: while anything
+ * waits, the endpoint is held back.
+ */
+const UNREAD_BYTES_MAX = 1024 * 1024;
 
 /** What uWS keeps of each of its sockets. */
 export interface UwsSocketData {
@@ -61,7 +66,7 @@ export function webSocketBehavior(
     message: (ws, message, isBinary) => {
       ws.getUserData().owner.received(isBinary ? OPCODE_BINARY : OPCODE_TEXT, message);
     },
-    ping: (ws, message) => ws.getUserData().owner.received(OPCODE_PING, message),
+    ping: (ws, message) => ws.getUserData().owner.pinged(ws, message),
     pong: (ws, message) => ws.getUserData().owner.received(OPCODE_PONG, message),
     drain: (ws) => ws.getUserData().owner.drained(),
     close: (ws, code, message) => {
@@ -109,6 +114,13 @@ export class UwsWebSocket {
     if (this.heldBytes <= this.backlogBytesMax) return;
     this.finish(CLOSE_TRY_AGAIN_LATER, 'the endpoint does not keep up');
     this.onLost();
+  }
+
+  /** uWS answers with a pong once this has returned, whether the client reads its pongs or not. */
+  pinged(ws: WebSocket<UwsSocketData>, message: ArrayBuffer): void {
+    // It cannot be told why: it does not read.
+    if (ws.getBufferedAmount() > UNREAD_BYTES_MAX) ws.close();
+    else this.received(OPCODE_PING, message);
   }
 
   drained(): void {
