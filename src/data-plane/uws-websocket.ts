@@ -33,6 +33,8 @@ const CODE_BY_REASON: ReadonlyMap<string, number> = new Map([
   ['Received invalid WebSocket frame', CLOSE_PROTOCOL_ERROR],
   ['Received too big message', CLOSE_TOO_BIG],
 ]);
+/** In the same place: the client has ended its side without a close frame. */
+const REASON_END = 'Received TCP FIN before WebSocket close frame';
 const EMPTY = new Uint8Array(0);
 /**
  * What may wait for a client that goes on pinging. All but one read of its endpoint's (128 KiB) is pongs then: while anything
@@ -131,9 +133,12 @@ export class UwsWebSocket {
     this.ws = null;
     if (this.isEnding) return;
     if (code !== CLOSE_ABNORMAL) return this.closeEndpoint(code, new Uint8Array(reason));
-    const told = CODE_BY_REASON.get(Buffer.from(reason).toString('latin1'));
-    if (told === undefined) this.onLost();
-    else this.closeEndpoint(told, EMPTY);
+    const text = Buffer.from(reason).toString('latin1');
+    const told = CODE_BY_REASON.get(text);
+    if (told !== undefined) this.closeEndpoint(told, EMPTY);
+    // What the client has sent before its end goes on to the endpoint first.
+    else if (text === REASON_END) this.exchange.onRequestBody(EMPTY, true);
+    else this.onLost();
   }
 
   /** Passes the client's close frame on: nothing of its follows. */

@@ -6,6 +6,7 @@ import {
   CLOSE_NO_CODE,
   closePayload,
   encodeFrame,
+  OPCODE_BINARY,
   OPCODE_CLOSE,
   OPCODE_TEXT,
 } from '../../../src/data-plane/websocket/frames.ts';
@@ -60,6 +61,24 @@ for (const engine of ['uws', 'node'] as const) {
         await untilIdle();
       });
     }
+
+    test('what a client sends before it ends without a close frame reaches a slow endpoint', async () => {
+      const accepted = endpoint.accepted();
+      const { socket } = await openRawWebSocket(proxy.port);
+      const server = await accepted;
+      server.socket.pause();
+      const message = encodeFrame(OPCODE_BINARY, Buffer.alloc(MESSAGE_BYTES_MAX), true);
+      // More than the kernel's buffers hold.
+      const count = 160;
+      let isSent = false;
+      for (let index = 0; index < count; index++) socket.write(message);
+      socket.end(() => (isSent = true));
+      if (engine === 'uws') await until(() => isSent, 'all is sent');
+      server.socket.resume();
+      for (let index = 0; index < count; index++) await server.message();
+      assert.equal((await server.closing()).code, 1006);
+      await untilIdle();
+    });
 
     const text = Buffer.from([0xff, 0xfe]);
     const tooBig = Buffer.alloc(MESSAGE_BYTES_MAX + 1);
