@@ -300,7 +300,8 @@ export class UwsDownstream implements Downstream, Flushable {
 
   private openWebSocket(upgrade: UwsUpgrade, headerBlock: string): void {
     const res = this.res!;
-    const owner = new UwsWebSocket(this.exchange, this.limits.webSocketBacklogBytes, () =>
+    const { wheel } = this.context;
+    const owner = new UwsWebSocket(this.exchange, wheel, this.limits.webSocketBacklogBytes, () =>
       this.lost(),
     );
     const [protocol = ''] = valuesOf(headerBlock, 'sec-websocket-protocol');

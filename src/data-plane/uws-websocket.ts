@@ -4,6 +4,7 @@
 import type { WebSocket, WebSocketBehavior } from 'uWebSockets.js';
 import type { ListenerConfig } from '../config/config.ts';
 import type { Exchange } from './exchange.ts';
+import type { Timed, TimerWheel } from './upstream/engine.ts';
 import { FRAME_BAD, FrameReader, RSV_NONE } from './websocket/frame-reader.ts';
 import {
   CLOSE_ABNORMAL,
@@ -42,6 +43,18 @@ const EMPTY = new Uint8Array(0);
  */
 const UNREAD_BYTES_MAX = 1024 * 1024;
 
+/**
+ * uWS closes a connection on which it has heard nothing for so long and nothing has gone through. Silence is the upstream's
+ * engine to judge, but this alone bounds how long a connection stays that has its last frame and is not closed by its
+ * client: uWS has forgotten such a one by then, also where connections are counted.
+ */
+const UNHEARD_S_MAX = 240;
+/** A client that has been silent for so long is asked for a sign of life: it may only listen. */
+const UNHEARD_MS_ASKED = 120_000;
+const SIGN_OF_LIFE = Buffer.from('millrace');
+/** The endpoint's time to take what a client has left and to close; its engine's own, a little shorter, begins when all is out. */
+const LEFT_MS_MAX = 31_000;
+
 /** What uWS keeps of each of its sockets. */
 export interface UwsSocketData {
   readonly owner: UwsWebSocket;
@@ -60,8 +73,8 @@ export function webSocketBehavior(
     maxPayloadLength: limits.webSocketMessageBytes,
     // The exchange holds the endpoint back instead; a message is never dropped.
     maxBackpressure: 0,
-    // Both are the ends' own affair; the upstream's engine closes what is idle in both directions.
-    idleTimeout: 0,
+    idleTimeout: UNHEARD_S_MAX,
+    // Its pings would keep WebSockets that are idle, whose pongs are the endpoint's affair.
     sendPingsAutomatically: false,
     upgrade,
     open: (ws) => ws.getUserData().owner.opened(ws),
@@ -69,7 +82,7 @@ export function webSocketBehavior(
       ws.getUserData().owner.received(isBinary ? OPCODE_BINARY : OPCODE_TEXT, message);
     },
     ping: (ws, message) => ws.getUserData().owner.pinged(ws, message),
-    pong: (ws, message) => ws.getUserData().owner.received(OPCODE_PONG, message),
+    pong: (ws, message) => ws.getUserData().owner.ponged(message),
     drain: (ws) => ws.getUserData().owner.drained(),
     close: (ws, code, message) => {
       onClosed();
@@ -78,7 +91,14 @@ export function webSocketBehavior(
   };
 }
 
-export class UwsWebSocket {
+export class UwsWebSocket implements Timed {
+  // Timer wheel.
+  wheelBucket = -1;
+  wheelPrevious: Timed | null = null;
+  wheelNext: Timed | null = null;
+  wheelDeadlineMs = 0;
+
+  private readonly wheel: TimerWheel;
   private readonly exchange: Exchange;
   private readonly backlogBytesMax: number;
   /** The client went without a close frame. */
@@ -93,8 +113,13 @@ export class UwsWebSocket {
   /** A message to the client has begun with a fragment. */
   private isFragmented = false;
   private isBinary = false;
+  /** Wheel time of the client's last frame. */
+  private heardMs = 0;
+  /** The client owes the pong to a ping of ours. */
+  private isAsked = false;
 
-  constructor(exchange: Exchange, backlogBytesMax: number, onLost: () => void) {
+  constructor(exchange: Exchange, wheel: TimerWheel, backlogBytesMax: number, onLost: () => void) {
+    this.wheel = wheel;
     this.exchange = exchange;
     this.backlogBytesMax = backlogBytesMax;
     this.onLost = onLost;
@@ -105,10 +130,17 @@ export class UwsWebSocket {
 
   opened(ws: WebSocket<UwsSocketData>): void {
     this.ws = ws;
+    this.heard();
+    this.wheel.arm(this, UNHEARD_MS_ASKED);
+  }
+
+  private heard(): void {
+    this.heardMs = this.wheel.nowMs;
   }
 
   received(opcode: number, message: ArrayBuffer): void {
     if (this.ws === null) return;
+    this.heard();
     const frame = encodeFrame(opcode, new Uint8Array(message), true);
     this.exchange.onRequestBody(frame, false);
     if (!this.isHeld || this.ws === null) return;
@@ -125,26 +157,51 @@ export class UwsWebSocket {
     else this.received(OPCODE_PING, message);
   }
 
+  ponged(message: ArrayBuffer): void {
+    if (this.isAsked && SIGN_OF_LIFE.equals(new Uint8Array(message))) {
+      this.isAsked = false;
+      this.heard();
+    } else {
+      this.received(OPCODE_PONG, message);
+    }
+  }
+
   drained(): void {
     if (this.ws?.getBufferedAmount() === 0) this.exchange.onDownstreamDrain();
   }
 
   closed(code: number, reason: ArrayBuffer): void {
     this.ws = null;
+    this.wheel.disarm(this);
     if (this.isEnding) return;
     if (code !== CLOSE_ABNORMAL) return this.closeEndpoint(code, new Uint8Array(reason));
     const text = Buffer.from(reason).toString('latin1');
     const told = CODE_BY_REASON.get(text);
     if (told !== undefined) this.closeEndpoint(told, EMPTY);
     // What the client has sent before its end goes on to the endpoint first.
-    else if (text === REASON_END) this.exchange.onRequestBody(EMPTY, true);
+    else if (text === REASON_END) this.endBody(EMPTY);
     else this.onLost();
   }
 
   /** Passes the client's close frame on: nothing of its follows. */
   private closeEndpoint(code: number, reason: Uint8Array): void {
-    const frame = encodeFrame(OPCODE_CLOSE, closePayload(code, reason), true);
-    this.exchange.onRequestBody(frame, true);
+    this.endBody(encodeFrame(OPCODE_CLOSE, closePayload(code, reason), true));
+  }
+
+  private endBody(last: Uint8Array): void {
+    this.wheel.arm(this, LEFT_MS_MAX);
+    this.exchange.onRequestBody(last, true);
+  }
+
+  onTimeout(): void {
+    const { ws, wheel } = this;
+    // The client has gone, and the endpoint does not come to an end.
+    if (ws === null) return this.onLost();
+    const unheardMs = wheel.nowMs - this.heardMs;
+    if (unheardMs < UNHEARD_MS_ASKED) return wheel.arm(this, UNHEARD_MS_ASKED - unheardMs);
+    wheel.arm(this, UNHEARD_MS_ASKED);
+    this.isAsked = true;
+    ws.ping(SIGN_OF_LIFE);
   }
 
   // ── to the client ──
@@ -214,6 +271,7 @@ export class UwsWebSocket {
     const { ws } = this;
     this.isEnding = true;
     this.ws = null;
+    this.wheel.disarm(this);
     ws?.close();
   }
 
