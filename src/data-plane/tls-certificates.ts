@@ -3,6 +3,7 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
 import type { ListenerTlsConfig } from '../config/config.ts';
 import type { WorkerLog } from './listener.ts';
 
@@ -39,6 +40,8 @@ export function readCertificates(tls: ListenerTlsConfig): readonly Certificate[]
     try {
       const certificate = new X509Certificate(cert);
       if (!certificate.checkPrivateKey(createPrivateKey(key))) throw new Error('not its key');
+      // Reads the rest of the chain, too. uWS says nothing about one that it cannot read: the names would be gone.
+      createSecureContext({ cert, key });
       return { certFile, keyFile, cert, key, names: namesOf(certificate) };
     } catch (cause) {
       throw new Error(`${certFile} and ${keyFile} cannot be used: ${messageOf(cause)}`, { cause });

@@ -9,12 +9,16 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Logger, pino } from 'pino';
 import { eventually, within } from '../../helpers/deadline.ts';
 import { Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
 import { type SelfSigned, selfSigned } from '../../helpers/self-signed.ts';
 
 const LISTENERS = ['uws', 'node'] as const;
+
+const BROKEN_INTERMEDIATE =
+  '-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n';
 
 let backend: Server;
 let folder = '';
@@ -46,10 +50,12 @@ async function start(
   engine: string,
   tls: object,
   rest: object = {},
+  logger?: Logger,
 ): Promise<Proxy> {
   const proxy = await Proxy.start(
     { endpoints: [`127.0.0.1:${(backend.address() as AddressInfo).port}`] },
     { listeners: [{ name: 'web', address: '127.0.0.1:0', engine, tls, ...rest }] },
+    logger,
   );
   context.after(() => proxy.stop());
   return proxy;
@@ -150,6 +156,23 @@ for (const engine of LISTENERS) {
       }
       assert.equal(await ask(open), 'HTTP/1.1 200 OK');
       open.destroy();
+    });
+
+    test('a chain that cannot be read to its end leaves the old certificates in use', async (context) => {
+      const pairs = [selfSigned(['one.example']), selfSigned(['two.example'])];
+      const names = [`${engine}-chain-a`, `${engine}-chain-b`];
+      const certificates = names.map((name, index) => write(name, pairs[index]!));
+      const logged: { msg: string; reason?: string }[] = [];
+      const sink = { write: (line: string) => void logged.push(JSON.parse(line)) };
+      const proxy = await start(context, engine, { certificates }, {}, pino({}, sink));
+      assert.equal(await certificateFor(proxy, 'two.example'), pairs[1]!.cert);
+      write(names[1]!, { ...pairs[1]!, cert: pairs[1]!.cert + BROKEN_INTERMEDIATE });
+      const { reason } = await eventually('a refusal', 8000, () => {
+        assert.ok(!logged.some(({ msg }) => msg === 'certificates were read again'));
+        return logged.find(({ msg }) => msg === 'the old certificates stay in use');
+      });
+      assert.match(reason!, /chain-b\.pem and .* cannot be used/);
+      assert.equal(await certificateFor(proxy, 'two.example'), pairs[1]!.cert);
     });
 
     test('speaks TLS 1.2 with ephemeral keys only, and 1.3', async (context) => {
