@@ -3,11 +3,7 @@
 // Several workers share a port only where Node can (canSharePorts); elsewhere one worker has it.
 import { lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import {
-  createServer as createTlsServer,
-  type Server as TlsServer,
-  type TLSSocket,
-} from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import type { ListenerConfig, ListenerTlsConfig } from '../config/config.ts';
 import { errorIndexOf } from '../errors.ts';
 import type { ConnectionGate } from './connection-gate.ts';
@@ -19,7 +15,7 @@ import { Intake, type Peer, peerOf, proxiedPeer } from './node/intake.ts';
 import { Passthrough } from './node/passthrough.ts';
 import { readProxyHeader } from './node/proxy-protocol.ts';
 import { sniffHttp2 } from './node/sniff.ts';
-import { SecureContexts } from './node/secure-contexts.ts';
+import { SecureServers } from './node/secure-servers.ts';
 import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -32,7 +28,7 @@ export function canSharePorts(nodeVersion: string = process.versions.node): bool
 export class NodeListener implements Listener {
   readonly config: ListenerConfig;
   private readonly front: Server;
-  private readonly secure: TlsServer | null;
+  private readonly secure: SecureServers | null;
   private readonly passthrough: Passthrough | null;
   private readonly gate: ConnectionGate;
   private readonly context: WorkerContext;
@@ -56,7 +52,7 @@ export class NodeListener implements Listener {
     this.http1 = protocols.includes('http/1.1') ? new Http1Connections(intake) : null;
     const speaksHttp2 = protocols.includes('h2') || protocols.includes('h2c');
     this.http2 = speaksHttp2 ? new Http2Sessions(intake) : null;
-    this.secure = tls === null ? null : this.secureServer(tls);
+    this.secure = tls === null ? null : this.secureServers(tls);
     this.passthrough = config.passthrough.length === 0 ? null : new Passthrough(config, context);
     // Of a connection that is passed on, either side may end first.
     const allowHalfOpen = this.passthrough !== null;
@@ -147,7 +143,7 @@ export class NodeListener implements Listener {
     const name = endsOf(socket);
     this.securing.set(name, peer);
     socket.on('close', () => this.securing.delete(name));
-    this.secure.emit('connection', socket);
+    this.secure.take(socket);
   }
 
   private serve(socket: Socket, peer: Peer): void {
@@ -160,52 +156,44 @@ export class NodeListener implements Listener {
     });
   }
 
-  /** Never listens: connections are handed to it. */
-  private secureServer(tls: ListenerTlsConfig): TlsServer {
-    const contexts = new SecureContexts(tls);
-    const server = createTlsServer({
-      ...contexts.serverOptions,
-      SNICallback: contexts.choose,
-      requestCert: tls.clientCa !== '',
-      rejectUnauthorized: tls.clientCa !== '',
-      handshakeTimeout: this.config.limits.headerTimeoutMs,
-      // In our order: HTTP/2 for those who have it.
-      ALPNProtocols: [
-        ...(this.http2 === null ? [] : ['h2']),
-        ...(this.http1 === null ? [] : ['http/1.1', 'http/1.0']),
-      ],
-    });
-    server.on('secureConnection', (socket: TLSSocket) => {
-      socket.on('error', () => undefined);
-      // A client that has reset its connection in its last packet has no name any more, but its request could still be
-      // read, as nobody's. On a unix socket all are.
-      const isUnix = this.config.address.kind === 'unix';
-      const peer = isUnix ? peerOf(socket) : this.securing.get(endsOf(socket));
-      if (peer === undefined) {
-        socket.destroy();
-        return;
-      }
-      if (socket.alpnProtocol === 'h2') this.http2!.take(socket, peer);
-      else if (this.http1 === null) socket.destroy();
-      else this.http1.take(socket, peer);
-    });
-    const { tickets } = this.context;
-    const useTickets = (): void => {
-      // Node has one key at a time. A client's certificate is looked at when a session begins: such sessions are
-      // resumed where they began only, and not after the CA's file has changed.
-      if (tls.clientCa === '') server.setTicketKeys(tickets.keysOf(this.config.name));
-    };
-    useTickets();
-    tickets.onChange(useTickets);
+  private secureServers(tls: ListenerTlsConfig): SecureServers {
+    // In our order: HTTP/2 for those who have it.
+    const protocols = [
+      ...(this.http2 === null ? [] : ['h2']),
+      ...(this.http1 === null ? [] : ['http/1.1', 'http/1.0']),
+    ];
+    const { headerTimeoutMs } = this.config.limits;
+    const serve = (socket: TLSSocket): void => this.serveSecure(socket);
+    const servers = new SecureServers(tls, headerTimeoutMs, protocols, serve);
+    // A client's certificate is looked at when a session begins: such sessions are resumed where they began only, and
+    // not after the CA's file has changed.
+    if (tls.clientCa === '') {
+      const { tickets } = this.context;
+      const useTickets = (): void => servers.setTicketKeys(tickets.keysOf(this.config.name));
+      useTickets();
+      tickets.onChange(useTickets);
+    }
     this.watch = new CertificateWatch(tls, () => {
-      reloadCertificates(this.config.name, this.log, () => {
-        contexts.reload();
-        server.setSecureContext(contexts.serverOptions);
-        useTickets();
-      });
+      reloadCertificates(this.config.name, this.log, () => servers.reload());
     });
     this.watch.start();
-    return server;
+    return servers;
+  }
+
+  /** A client has shaken hands. */
+  private serveSecure(socket: TLSSocket): void {
+    socket.on('error', () => undefined);
+    // A client that has reset its connection in its last packet has no name any more, but its request could still be
+    // read, as nobody's. On a unix socket all are.
+    const isUnix = this.config.address.kind === 'unix';
+    const peer = isUnix ? peerOf(socket) : this.securing.get(endsOf(socket));
+    if (peer === undefined) {
+      socket.destroy();
+      return;
+    }
+    if (socket.alpnProtocol === 'h2') this.http2!.take(socket, peer);
+    else if (this.http1 === null) socket.destroy();
+    else this.http1.take(socket, peer);
   }
 }
 

@@ -58,6 +58,17 @@ export function byName(certificates: readonly Certificate[]): Map<string, Certif
   return named;
 }
 
+/** A client's spelling of a server's name as certificates have it: lower case, without the final dot of DNS. */
+export function plainName(serverName: string): string {
+  const name = serverName.toLowerCase();
+  return name.endsWith('.') ? name.slice(0, -1) : name;
+}
+
+/** The wildcard that stands for a name: it replaces one label. */
+export function wildcardFor(name: string): string {
+  return '*' + name.slice(name.indexOf('.'));
+}
+
 function namesOf(certificate: X509Certificate): string[] {
   const entries = (certificate.subjectAltName ?? '').split(', ');
   return entries

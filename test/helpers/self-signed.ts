@@ -1,7 +1,7 @@
-// A certificate made on the spot for tests: EC P-256, signed by itself, valid for localhost and 127.0.0.1. Written
+// A certificate made on the spot for tests: EC or RSA, signed by itself, valid for localhost and 127.0.0.1. Written
 // as DER by hand, since node can read certificates but not make them and tests ask for no openssl binary.
-// Source: RFC 5280 § 4.1.
-import { createSign, generateKeyPairSync, randomBytes } from 'node:crypto';
+// Sources: RFC 5280 § 4.1, RFC 4055 § 5.
+import { createSign, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -12,17 +12,26 @@ export interface SelfSigned {
   readonly key: string;
 }
 
+/** P-256 and secp256k1 are elliptic curves; RSA has 2048 bits. */
+export type KeyKind = 'P-256' | 'secp256k1' | 'RSA';
+
 const SEQUENCE = 0x30;
 const SET = 0x31;
 const OID_ECDSA_SHA256 = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+/** With its parameters, which are NULL. */
+const RSA_SHA256 = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00];
 const OID_COMMON_NAME = [0x06, 0x03, 0x55, 0x04, 0x03];
 const OID_SUBJECT_ALT_NAME = [0x06, 0x03, 0x55, 0x1d, 0x11];
 const OID_BASIC_CONSTRAINTS = [0x06, 0x03, 0x55, 0x1d, 0x13];
 
 /** @param names DNS names beside localhost and 127.0.0.1. @param days from yesterday; negative: expired. */
-export function selfSigned(names: readonly string[] = [], days = 30): SelfSigned {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const algorithm = der(SEQUENCE, Buffer.from(OID_ECDSA_SHA256));
+export function selfSigned(
+  names: readonly string[] = [],
+  days = 30,
+  kind: KeyKind = 'P-256',
+): SelfSigned {
+  const { privateKey, publicKey } = makeKeys(kind);
+  const algorithm = der(SEQUENCE, Buffer.from(kind === 'RSA' ? RSA_SHA256 : OID_ECDSA_SHA256));
   const name = der(
     SEQUENCE,
     der(SET, der(SEQUENCE, Buffer.from(OID_COMMON_NAME), der(0x0c, Buffer.from('localhost')))),
@@ -62,6 +71,15 @@ export function selfSigned(names: readonly string[] = [], days = 30): SelfSigned
     cert: `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`,
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
   };
+}
+
+function makeKeys(kind: KeyKind): {
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+} {
+  return kind === 'RSA'
+    ? generateKeyPairSync('rsa', { modulusLength: 2048 })
+    : generateKeyPairSync('ec', { namedCurve: kind });
 }
 
 /** Writes a pair as files. @returns their paths. */

@@ -2,6 +2,7 @@
 // ClientHello is refused at once. Sources: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3.
 import type { Socket } from 'node:net';
 import { isHostName } from '../../config/address.ts';
+import { plainName } from '../tls-certificates.ts';
 
 const RECORD_HANDSHAKE = 22;
 const RECORD_HEADER_BYTES = 5;
@@ -52,7 +53,7 @@ class Bytes {
 
 /**
  * @param bytes all that has come on a connection.
- * @returns the name in lower case, '' when the client names none; 'more' bytes are needed, or it is 'bad' whatever follows.
+ * @returns the name in lower case and without a final dot, '' when the client names none; 'more' bytes are needed, or it is 'bad' whatever follows.
  */
 export function readServerName(bytes: Buffer): { readonly name: string } | 'more' | 'bad' {
   const fragments: Buffer[] = [];
@@ -97,29 +98,36 @@ function nameIn(hello: Buffer): { readonly name: string } | 'bad' {
     if (type !== EXTENSION_SERVER_NAME) continue;
     const list = new Bytes(new Bytes(data).vector(2));
     if (name !== '' || list.number(1) !== NAME_TYPE_HOST) return 'bad';
-    name = list.vector(2).toString('latin1').toLowerCase();
+    name = plainName(list.vector(2).toString('latin1'));
     if (list.isShort || !list.isEmpty || !isHostName(name)) return 'bad';
   }
   return { name };
 }
 
+/** What a client has said first. */
+export interface FirstMessage {
+  /** As readServerName() has it; null: it is no ClientHello, or one that we do not take. */
+  readonly name: string | null;
+  /** All that was read so far. */
+  readonly bytes: Buffer;
+}
+
 /**
  * Waits for the client's first message.
- * @param decide called once; null: it is none, or not whole in time. Else the name, and all bytes read so far. Not
- *   called when the client is gone.
+ * @param decide called once; null: it was not whole in time. Not called when the client is gone.
  */
 export function readClientHello(
   socket: Socket,
   timeoutMs: number,
-  decide: (hello: { readonly name: string; readonly bytes: Buffer } | null) => void,
+  decide: (message: FirstMessage | null) => void,
 ): void {
   let held = Buffer.alloc(0);
-  const finish = (name: string | null): void => {
+  const finish = (message: FirstMessage | null): void => {
     clearTimeout(timer);
     socket.off('readable', onReadable);
     socket.off('end', onEnd);
     socket.off('close', onClose);
-    decide(name === null ? null : { name, bytes: held });
+    decide(message);
   };
   const timer = setTimeout(() => finish(null), timeoutMs);
   const onEnd = (): void => finish(null);
@@ -130,7 +138,7 @@ export function readClientHello(
     held = Buffer.concat([held, bytes]);
     const found = readServerName(held);
     if (found === 'more') return;
-    finish(found === 'bad' ? null : found.name);
+    finish({ name: found === 'bad' ? null : found.name, bytes: held });
   };
   socket.on('readable', onReadable);
   socket.on('end', onEnd);

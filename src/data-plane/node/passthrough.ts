@@ -31,11 +31,12 @@ export class Passthrough {
   take(socket: Socket, peer: Peer): void {
     const { context, limits } = this;
     readClientHello(socket, limits.headerTimeoutMs, (hello) => {
-      if (hello === null) return this.refuse(socket, 'bad-request');
-      const route = this.routes.find(({ hosts }) => hosts.matches(hello.name));
+      const name = hello?.name ?? null;
+      if (hello === null || name === null) return this.refuse(socket, 'bad-request');
+      const route = this.routes.find(({ hosts }) => hosts.matches(name));
       if (route === undefined) return this.refuse(socket, 'no-route');
       const connection = new PassedConnection(context, socket, hello.bytes, limits.idleTimeoutMs);
-      connection.start(route.upstream, hello.name, peer.client);
+      connection.start(route.upstream, name, peer.client);
     });
   }
 

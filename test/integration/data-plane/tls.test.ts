@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect as connectTcp } from 'node:net';
+import { Duplex } from 'node:stream';
 import { before, describe, test, type TestContext } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,8 +18,7 @@ import { type SelfSigned, selfSigned } from '../../helpers/self-signed.ts';
 
 const LISTENERS = ['uws', 'node'] as const;
 
-const BROKEN_INTERMEDIATE =
-  '-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n';
+const BROKEN_INTERMEDIATE = '-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n';
 
 let backend: Server;
 let folder = '';
@@ -129,6 +129,10 @@ for (const engine of LISTENERS) {
         ['two.example', second],
         ['other.two.example', second],
         ['far.other.two.example', first],
+        ['two.example.', second],
+        ['other.two.example.', second],
+        ['in.two.example.', first],
+        ['.example', first],
       ] as const) {
         assert.equal(await certificateFor(proxy, name), pair.cert, name);
       }
@@ -211,6 +215,132 @@ for (const engine of LISTENERS) {
   });
 }
 
+/** Two kinds of key on one listener; OpenSSL prefers ECDSA, in whatever place. */
+const MIXED = [
+  ['ECDSA first', 'P-256', 'RSA'],
+  ['RSA first', 'RSA', 'P-256'],
+] as const;
+
+for (const engine of LISTENERS) {
+  for (const [order, one, two] of MIXED) {
+    test(`the name chooses among keys of two kinds on ${engine}, ${order}`, async (context) => {
+      let pairs = [
+        selfSigned(['one.example'], 30, one),
+        selfSigned(['two.example', '*.two.example'], 30, two),
+      ];
+      const names = [`${engine}-${one}-1`, `${engine}-${one}-2`];
+      const certificates = names.map((name, index) => write(name, pairs[index]!));
+      const proxy = await start(context, engine, { certificates });
+      const check = async (): Promise<void> => {
+        for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+          for (const [servername, index] of [
+            [undefined, 0],
+            ['unknown.example', 0],
+            ['one.example', 0],
+            ['two.example', 1],
+            ['x.two.example', 1],
+          ] as const) {
+            const named = servername === undefined ? {} : { servername };
+            const socket = await shake(proxy, { maxVersion, ...named });
+            const { raw } = socket.getPeerCertificate();
+            assert.equal(await ask(socket), 'HTTP/1.1 200 OK');
+            socket.destroy();
+            assert.equal(pem(raw), pairs[index]!.cert, `${maxVersion} ${servername}`);
+          }
+        }
+      };
+      await check();
+      // The kinds of key change places.
+      pairs = [
+        selfSigned(['one.example'], 30, two),
+        selfSigned(['two.example', '*.two.example'], 30, one),
+      ];
+      for (const [index, name] of names.entries()) write(name, pairs[index]!);
+      for (const [index, servername] of [undefined, 'two.example'].entries()) {
+        await eventually('the new certificate', 8000, async () => {
+          const served = await certificateFor(proxy, servername).catch(() => undefined);
+          return served === pairs[index]!.cert ? true : undefined;
+        });
+      }
+      await check();
+    });
+  }
+}
+
+describe('keys of two kinds on node', () => {
+  const mixed = (name: string): { cert: string; key: string }[] => [
+    write(`${name}-1`, selfSigned(['one.example'])),
+    write(`${name}-2`, selfSigned(['two.example'], 30, 'RSA')),
+  ];
+
+  test('a first message in many pieces is read to its end', async (context) => {
+    const proxy = await start(context, 'node', { certificates: mixed('pieces') });
+    const raw = connectTcp(proxy.port, '127.0.0.1');
+    raw.setNoDelay(true);
+    const pieces = new Duplex({
+      read: () => undefined,
+      write(chunk: Buffer, _, done) {
+        void (async () => {
+          for (let at = 0; at < chunk.length; at += 50) {
+            raw.write(chunk.subarray(at, at + 50));
+            await new Promise((resolve) => {
+              setImmediate(resolve);
+            });
+          }
+          done();
+        })();
+      },
+    });
+    raw.on('data', (chunk) => pieces.push(chunk));
+    const socket = connect({
+      socket: pieces,
+      servername: 'two.example',
+      rejectUnauthorized: false,
+    });
+    await within('a handshake', 5000, once(socket, 'secureConnect'));
+    assert.equal(await ask(socket), 'HTTP/1.1 200 OK');
+    assert.equal(socket.getPeerCertificate().bits, 2048);
+    raw.destroy();
+  });
+
+  test('what is no first message of TLS is refused, and waited for as long as for headers', async (context) => {
+    const limits = { headerTimeout: '1s' };
+    const tls = { certificates: mixed('refused') };
+    const proxy = await start(context, 'node', tls, { limits });
+    for (const text of ['GET / HTTP/1.1\r\nHost: a\r\n\r\n', '\x16\x03\x01', '']) {
+      const socket = connectTcp(proxy.port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      socket.resume();
+      socket.write(Buffer.from(text, 'latin1'));
+      await within('an end', 5000, once(socket, 'close'));
+    }
+    assert.equal(await ask(await shake(proxy)), 'HTTP/1.1 200 OK');
+  });
+
+  test('ALPN chooses HTTP/2, and clientCa holds, for either kind', async (context) => {
+    const client = selfSigned();
+    const tls = { certificates: mixed('alpn-ca'), clientCa: write('alpn-ca', client).cert };
+    const proxy = await start(context, 'node', tls, { protocols: ['h2', 'http/1.1'] });
+    for (const servername of ['one.example', 'two.example']) {
+      for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+        const options = { servername, maxVersion };
+        const both = await shake(proxy, {
+          ...client,
+          ...options,
+          ALPNProtocols: ['http/1.1', 'h2'],
+        });
+        assert.equal(both.alpnProtocol, 'h2');
+        both.destroy();
+        assert.equal(await ask(await shake(proxy, { ...client, ...options })), 'HTTP/1.1 200 OK');
+        for (const stranger of [{}, selfSigned()]) {
+          const said = await shake(proxy, { ...stranger, ...options }).then(ask, () => '');
+          assert.equal(said, '');
+        }
+      }
+    }
+  });
+});
+
 test('ALPN prefers HTTP/2, and takes who does not negotiate for HTTP/1.1', async (context) => {
   const tls = { certificates: [write('alpn', selfSigned())] };
   const proxy = await start(context, 'node', tls, { protocols: ['h2', 'http/1.1'] });
@@ -253,6 +383,7 @@ test('sessions on node are resumed by every worker', async (context) => {
   const certificates = [
     write('tickets', selfSigned()),
     write('tickets-2', selfSigned(['b.example'])),
+    write('tickets-3', selfSigned(['c.example'], 30, 'RSA')),
   ];
   const proxy = await Proxy.start(
     { endpoints: [`127.0.0.1:${(backend.address() as AddressInfo).port}`] },
@@ -263,7 +394,7 @@ test('sessions on node are resumed by every worker', async (context) => {
   );
   context.after(() => proxy.stop());
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
-    for (const servername of ['localhost', 'b.example']) {
+    for (const servername of ['localhost', 'b.example', 'c.example']) {
       const options = { port: proxy.port, rejectUnauthorized: false, maxVersion, servername };
       const first = connect(options);
       const [session] = (await within('a session', 5_000, once(first, 'session'))) as [Buffer];

@@ -40,8 +40,11 @@ describe('the name', () => {
     hello = await helloOf({ servername: 'A.Example' });
   });
 
-  test('is found in lower case', async () => {
+  test('is found in lower case, without a final dot', async () => {
     assert.deepEqual(readServerName(hello), { name: 'a.example' });
+    assert.deepEqual(readServerName(await helloOf({ servername: 'a.Example.' })), {
+      name: 'a.example',
+    });
     const older = await helloOf({ servername: 'a.example', maxVersion: 'TLSv1.2' });
     assert.deepEqual(readServerName(older), { name: 'a.example' });
     assert.deepEqual(readServerName(await helloOf({})), { name: '' });

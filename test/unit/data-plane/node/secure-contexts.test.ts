@@ -1,7 +1,6 @@
-// Which certificate a name gets, and that files which cannot be used change nothing.
+// Which certificate a name gets.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import type { SecureContext } from 'node:tls';
 import { SecureContexts } from '../../../../src/data-plane/node/secure-contexts.ts';
@@ -17,7 +16,7 @@ function chosen(contexts: SecureContexts, name: string): SecureContext | undefin
   return answer;
 }
 
-test('names are compared without case, a wildcard stands for one label', (context) => {
+test('names are compared without case and final dot, a wildcard stands for one label', (context) => {
   const folder = temporaryFolder(context);
   const { certFile, keyFile } = writeSelfSigned(folder, selfSigned(['A.example', '*.a.example']));
   const contexts = new SecureContexts({
@@ -28,27 +27,44 @@ test('names are compared without case, a wildcard stands for one label', (contex
   const own = chosen(contexts, 'a.example');
   assert.notEqual(own, undefined);
   assert.equal(chosen(contexts, 'X.A.EXAMPLE'), own);
+  assert.equal(chosen(contexts, 'a.example.'), own);
   assert.equal(chosen(contexts, 'x.x.a.example'), undefined);
   assert.equal(chosen(contexts, 'b.example'), undefined);
 });
 
-test('a reload with a key of another certificate throws and changes nothing', (context) => {
+test('a key of another certificate is refused', (context) => {
   const folder = temporaryFolder(context);
   const { certFile, keyFile } = writeSelfSigned(folder, selfSigned());
-  const contexts = new SecureContexts({
-    certificates: [{ cert: certFile, key: keyFile }],
-    minVersion: 'TLSv1.2',
-    clientCa: '',
+  writeFileSync(certFile, selfSigned().cert);
+  const certificates = [{ cert: certFile, key: keyFile }];
+  assert.throws(
+    () => new SecureContexts({ certificates, minVersion: 'TLSv1.2', clientCa: '' }),
+    /cannot be used: not its key/,
+  );
+});
+
+test('a name is served by the kind of key that its certificate has', (context) => {
+  const pairs = [
+    selfSigned(['a.example']),
+    selfSigned(['b.example', '*.b.example'], 30, 'RSA'),
+    selfSigned(['c.example', 'x.b.example']),
+  ];
+  const certificates = pairs.map((pair) => {
+    const { certFile, keyFile } = writeSelfSigned(temporaryFolder(context), pair);
+    return { cert: certFile, key: keyFile };
   });
-  const own = chosen(contexts, 'localhost');
-  const { cert } = contexts.serverOptions;
-  const next = selfSigned();
-  writeFileSync(join(folder, 'cert.pem'), next.cert);
-  assert.throws(() => contexts.reload(), /cannot be used: not its key/);
-  assert.equal(chosen(contexts, 'localhost'), own);
-  assert.equal(contexts.serverOptions.cert, cert);
-  writeFileSync(join(folder, 'key.pem'), next.key);
-  contexts.reload();
-  assert.notEqual(chosen(contexts, 'localhost'), own);
-  assert.equal(contexts.serverOptions.cert, next.cert);
+  const contexts = new SecureContexts({ certificates, minVersion: 'TLSv1.2', clientCa: '' });
+  assert.deepEqual(contexts.keyKinds, ['ec', 'rsa']);
+  assert.equal(contexts.serverOptions('ec').cert, pairs[0]!.cert);
+  assert.equal(contexts.serverOptions('rsa').cert, pairs[1]!.cert);
+  for (const [name, kind] of [
+    ['', 'ec'],
+    ['unknown.example', 'ec'],
+    ['b.example', 'rsa'],
+    ['B.Example.', 'rsa'],
+    ['y.b.example', 'rsa'],
+    ['x.b.example', 'ec'],
+  ] as const) {
+    assert.equal(contexts.keyKindFor(name), kind, name);
+  }
 });
