@@ -91,6 +91,8 @@ export class SecureServers {
     for (const keyKind of contexts.keyKinds) {
       const server = createServer({ ...contexts.serverOptions(keyKind), ...common });
       server.on('secureConnection', this.serve);
+      // Node says that a handshake takes too long, and leaves the connection open.
+      server.on('tlsClientError', (_error, socket) => socket.destroy());
       if (this.ticketKeys !== null) server.setTicketKeys(this.ticketKeys);
       servers.set(keyKind, server);
     }

@@ -303,20 +303,6 @@ describe('keys of two kinds on node', () => {
     raw.destroy();
   });
 
-  test('what is no first message of TLS is refused, and waited for as long as for headers', async (context) => {
-    const limits = { headerTimeout: '1s' };
-    const tls = { certificates: mixed('refused') };
-    const proxy = await start(context, 'node', tls, { limits });
-    for (const text of ['GET / HTTP/1.1\r\nHost: a\r\n\r\n', '\x16\x03\x01', '']) {
-      const socket = connectTcp(proxy.port, '127.0.0.1');
-      socket.on('error', () => undefined);
-      socket.resume();
-      socket.write(Buffer.from(text, 'latin1'));
-      await within('an end', 5000, once(socket, 'close'));
-    }
-    assert.equal(await ask(await shake(proxy)), 'HTTP/1.1 200 OK');
-  });
-
   test('ALPN chooses HTTP/2, and clientCa holds, for either kind', async (context) => {
     const client = selfSigned();
     const tls = { certificates: mixed('alpn-ca'), clientCa: write('alpn-ca', client).cert };
@@ -340,6 +326,27 @@ describe('keys of two kinds on node', () => {
     }
   });
 });
+
+for (const kinds of [1, 2]) {
+  test(`who does not shake hands on node is closed, keys of kinds: ${kinds}`, async (context) => {
+    const certificates = [write(`late-${kinds}-1`, selfSigned())];
+    if (kinds === 2) certificates.push(write('late-2', selfSigned(['two.example'], 30, 'RSA')));
+    const limits = { headerTimeout: '1s' };
+    const proxy = await start(context, 'node', { certificates }, { limits });
+    const hello = Buffer.from('1603010200010001fc0303', 'hex');
+    for (const first of [Buffer.from('GET / HTTP/1.1\r\nHost: a\r\n\r\n'), hello, '']) {
+      const socket = connectTcp(proxy.port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      socket.resume();
+      const closed = once(socket, 'close');
+      if (first !== '') socket.write(first);
+      // Bytes of a message that does not end win no time.
+      const timer = setInterval(() => first === hello && socket.write('\0'), 100);
+      await within('an end', 5000, closed).finally(() => clearInterval(timer));
+    }
+    assert.equal(await ask(await shake(proxy)), 'HTTP/1.1 200 OK');
+  });
+}
 
 test('ALPN prefers HTTP/2, and takes who does not negotiate for HTTP/1.1', async (context) => {
   const tls = { certificates: [write('alpn', selfSigned())] };
