@@ -129,8 +129,12 @@ for (const engine of LISTENERS) {
         ['two.example', second],
         ['other.two.example', second],
         ['far.other.two.example', first],
+        ['TWO.Example', second],
+        ['TWO.Example', second],
+        ['Other.TWO.example', second],
+        ['ONE.example', first],
         ['two.example.', second],
-        ['other.two.example.', second],
+        ['Other.Two.Example.', second],
         ['in.two.example.', first],
         ['.example', first],
       ] as const) {
@@ -214,6 +218,46 @@ for (const engine of LISTENERS) {
     });
   });
 }
+
+test('uws learns 256 spellings of names, and no more', async (context) => {
+  const [first, second] = [selfSigned(), selfSigned(['abcdefghij.example'])];
+  const certificates = [write('spelled-1', first), write('spelled-2', second)];
+  const proxy = await start(context, 'uws', { certificates });
+  const spelled = (index: number): string =>
+    ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']
+      .map((letter, bit) => ((index >> bit) & 1 ? letter.toUpperCase() : letter))
+      .join('') + '.example';
+  for (let index = 1; index <= 258; index++) {
+    const socket = await shake(proxy, { servername: spelled(index) });
+    const { cert } = index <= 256 ? second : first;
+    assert.equal(pem(socket.getPeerCertificate().raw), cert, spelled(index));
+    socket.destroy();
+  }
+  for (const name of ['abcdefghij.example', spelled(1), spelled(256)]) {
+    assert.equal(await certificateFor(proxy, name), second.cert, name);
+  }
+});
+
+test('uws learns no spelling from files that have changed and cannot be used', async (context) => {
+  const [first, second] = [selfSigned(), selfSigned(['two.example'])];
+  const certificates = [write('unlearnt-1', first), write('unlearnt-2', second)];
+  const proxy = await start(context, 'uws', { certificates });
+  assert.equal(await certificateFor(proxy, 'Two.example'), second.cert);
+  write('unlearnt-2', { ...second, cert: 'none' });
+  for (const [name, { cert }] of [
+    ['two.example', second],
+    ['Two.example', second],
+    ['TWO.example', first],
+  ] as const) {
+    assert.equal(await certificateFor(proxy, name), cert, name);
+  }
+  write('unlearnt-2', second);
+  await eventually('the certificate', 5000, async () => {
+    // The files may be read again just then, with a second opening of the port.
+    const served = await certificateFor(proxy, 'TWO.example').catch(() => undefined);
+    return served === second.cert ? true : undefined;
+  });
+});
 
 /** Two kinds of key on one listener; OpenSSL prefers ECDSA, in whatever place. */
 const MIXED = [
