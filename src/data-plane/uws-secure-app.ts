@@ -1,5 +1,6 @@
 // A TLS app of uWebSockets.js with all of a listener's certificates. Used by uws-listener.ts, at the start and for each
 // change of the files. Client certificates are the other engine's: uWS lets in who shows none.
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type AppOptions, SSLApp, type TemplatedApp } from 'uWebSockets.js';
 import type { ListenerTlsConfig } from '../config/config.ts';
@@ -18,6 +19,10 @@ import {
  */
 const NO_TLS_1_2 = 'ECDHE-PSK-AES128-CBC-SHA';
 
+/** Kinds of key that uWS can use, of elliptic curves by curve, as OpenSSL calls them. */
+const KEY_KINDS: ReadonlySet<string> = new Set(['rsa', 'ed25519']);
+const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
+
 /**
  * Other spellings of names that are learnt, an app. Each takes some 9 KiB and two lines of uWS on standard output, for
  * as long as the app lives: clients choose the spelling, and uWS's removeServerName crashes.
@@ -34,6 +39,7 @@ export function openSecureApp(
 ): TemplatedApp {
   // Read here for their names, and because uWS says nothing about what it does not like.
   const certificates = readCertificates(tls);
+  for (const certificate of certificates) assertUsable(certificate);
   const [first] = certificates;
   const app = serve(SSLApp(optionsOf(first!, tls)));
   const named = byName(certificates);
@@ -56,6 +62,16 @@ export function openSecureApp(
     add(spelling, certificate);
   });
   return app;
+}
+
+/** Keys that OpenSSL takes and uWS's BoringSSL does not. @throws Error for a certificate with one. */
+function assertUsable({ certFile, cert }: Certificate): void {
+  const { asymmetricKeyType = '', asymmetricKeyDetails } = new X509Certificate(cert).publicKey;
+  const curve = asymmetricKeyDetails?.namedCurve;
+  const isUsable = curve === undefined ? KEY_KINDS.has(asymmetricKeyType) : CURVES.has(curve);
+  if (isUsable) return;
+  const kind = curve ?? asymmetricKeyType;
+  throw new Error(`${certFile} cannot be used: uWebSockets.js takes no ${kind} keys`);
 }
 
 /** Whether the files are still those that were read: uWS reads them anew. */

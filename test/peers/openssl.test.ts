@@ -23,6 +23,7 @@ let backend: Server;
 let folder = '';
 let first: Pair;
 let second: Pair;
+let rsa: Pair;
 let client: Pair;
 
 function write(name: string, pair: SelfSigned): Pair {
@@ -38,6 +39,7 @@ before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'millrace-openssl-'));
   first = write('first', selfSigned(['a.example']));
   second = write('second', selfSigned(['b.example', '*.c.example']));
+  rsa = write('rsa', selfSigned(['r.example'], 30, 'RSA'));
   client = write('client', selfSigned());
 });
 
@@ -115,6 +117,29 @@ describe('openssl s_client', { skip: missingPeers('openssl') }, () => {
         ] as const) {
           const args = ['-servername', name, '-CAfile', cert, '-verify_return_error'];
           assert.match(await shake(proxy.port, args), /200 OK/, name);
+        }
+      });
+
+      test('a certificate for each name, with keys of two kinds', async (context) => {
+        for (const certificates of [
+          [first, rsa],
+          [rsa, first],
+        ]) {
+          const proxy = await start(context, { engine, tls: { certificates } });
+          for (const [args, { cert }] of [
+            [['-servername', 'a.example'], first],
+            [['-servername', 'r.example'], rsa],
+            [['-servername', 'unknown.example'], certificates[0]!],
+            [['-noservername'], certificates[0]!],
+          ] as const) {
+            for (const version of ['-tls1_2', '-tls1_3']) {
+              const all = [version, ...args, '-CAfile', cert, '-verify_return_error'];
+              assert.match(await shake(proxy.port, all), /200 OK/, all.join(' '));
+            }
+          }
+          // Who cannot use the key of a name's certificate does not get another one.
+          const onlyRsa = ['-tls1_2', '-cipher', 'aRSA', '-servername', 'a.example'];
+          assert.doesNotMatch(await shake(proxy.port, onlyRsa), /200 OK/);
         }
       });
 

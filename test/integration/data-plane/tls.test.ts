@@ -219,6 +219,17 @@ for (const engine of LISTENERS) {
   });
 }
 
+test('a key that uws cannot use is an error at the start', async (context) => {
+  const certificates = [
+    write('curve-1', selfSigned()),
+    write('curve-2', selfSigned(['two.example'], 30, 'secp256k1')),
+  ];
+  await assert.rejects(
+    start(context, 'uws', { certificates }),
+    /curve-2\.pem cannot be used: .* no secp256k1 keys/,
+  );
+});
+
 test('uws learns 256 spellings of names, and no more', async (context) => {
   const [first, second] = [selfSigned(), selfSigned(['abcdefghij.example'])];
   const certificates = [write('spelled-1', first), write('spelled-2', second)];
