@@ -21,7 +21,10 @@ import {
 import { headerBlockFromPairs } from './header-block.ts';
 import { trailerBlock } from './trailers.ts';
 
-/** undici's error codes by what they mean to an exchange; any other failure of a connection is a reset. */
+/**
+ * undici's error codes by what they mean to an exchange; any other failure of a connection is a reset, or a connect-failure
+ * before it was made.
+ */
 const ERROR_BY_CODE: Readonly<Record<string, UpstreamErrorCode>> = {
   ECONNREFUSED: 'refused',
   ENOENT: 'refused',
@@ -44,6 +47,15 @@ const ERROR_BY_CODE: Readonly<Record<string, UpstreamErrorCode>> = {
 
 /** Chunks of a request body held before the client is asked to wait; a chunk is at most 512 KiB, usually far less. */
 const BODY_CHUNKS_MAX = 16;
+
+/**
+ * The name that every request is said to be for, in place of its Host: undici asks for that name in the TLS handshake,
+ * and opens another connection as soon as it changes. What is really asked for is the connector's to say.
+ */
+const ANY_SERVER = 'millrace.invalid';
+
+/** Failures of connections that were not made yet. */
+const connectErrors = new WeakSet<Error>();
 
 /** The failure of a connection for which the upstream has no room. */
 const NO_ROOM = 'MILLRACE_CONNECTION_LIMIT';
@@ -76,7 +88,6 @@ class UndiciConnections implements EndpointConnections {
         ? {}
         : {
             rejectUnauthorized: tls.verify,
-            ...(tls.serverName === '' ? {} : { servername: tls.serverName }),
             ...(tls.ca === '' ? {} : { ca: readFileSync(tls.ca) }),
             ...(tls.cert === '' ? {} : { cert: readFileSync(tls.cert) }),
             ...(tls.key === '' ? {} : { key: readFileSync(tls.key) }),
@@ -91,7 +102,7 @@ class UndiciConnections implements EndpointConnections {
       headersTimeout: timeouts.responseMs,
       bodyTimeout: timeouts.idleMs,
       maxHeaderSize: 64 * 1024,
-      connect: budgetedConnector(connect, budget),
+      connect: budgetedConnector(connect, tls?.serverName ?? '', budget),
     });
   }
 
@@ -116,9 +127,13 @@ class UndiciConnections implements EndpointConnections {
   }
 }
 
-/** undici's connector, with a place in the budget for as long as the connection is there. */
+/**
+ * undici's connector, with a place in the budget for as long as the connection is there.
+ * @param servername asked for and checked in TLS; '' = the endpoint's host.
+ */
 function budgetedConnector(
   options: buildConnector.BuildOptions,
+  servername: string,
   budget: ConnectionBudget,
 ): buildConnector.connector {
   const connect = loadLibrary().buildConnector(options);
@@ -128,10 +143,14 @@ function budgetedConnector(
       setImmediate(() => callback(error, null));
       return;
     }
-    connect(target, (...result) => {
+    connect({ ...target, servername }, (...result) => {
       const [error, socket] = result;
-      if (error === null) socket.once('close', () => budget.release());
-      else budget.release();
+      if (error === null) {
+        socket.once('close', () => budget.release());
+      } else {
+        connectErrors.add(error);
+        budget.release();
+      }
       callback(...result);
     });
   };
@@ -143,7 +162,7 @@ function bracketed(host: string): string {
 
 class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
   private readonly handler: UpstreamHandler;
-  private readonly options: Dispatcher.DispatchOptions;
+  private readonly options: Dispatcher.DispatchOptions & { readonly servername: string };
   private readonly body: Readable | null;
   private controller: Dispatcher.DispatchController | null = null;
   private isOver = false;
@@ -173,6 +192,7 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
       method: request.method,
       path: request.target,
       headers,
+      servername: ANY_SERVER,
       body: request.bodyLength === 0 ? null : this.body,
     };
   }
@@ -297,7 +317,8 @@ function errorCodeOf(error: Error & { code?: string; errors?: Error[] }): Upstre
   const code = error.code ?? (error.errors?.[0] as { code?: string } | undefined)?.code ?? '';
   // The parser's verdicts; undici 7.30 gives them no code.
   if (error instanceof loadLibrary().errors.HTTPParserError) return 'bad-response';
-  return ERROR_BY_CODE[code] ?? 'reset';
+  // A certificate that does not fit has one of many codes, and some failures have none.
+  return ERROR_BY_CODE[code] ?? (connectErrors.has(error) ? 'connect-failure' : 'reset');
 }
 
 function headerList(block: string): string[] {
