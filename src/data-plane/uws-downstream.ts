@@ -13,6 +13,7 @@ import {
   type Downstream,
 } from './downstream.ts';
 import { Exchange } from './exchange.ts';
+import { latin1Bytes } from './latin1.ts';
 import { answerText, reasonOf, statusOf, UPGRADE_DETAILS } from './own-answer.ts';
 import type { RequestReader } from './request-reader.ts';
 import { BODY_CHUNKED, BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
@@ -23,7 +24,7 @@ import { valuesOf, withoutHandshake } from './websocket/handshake.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 const EMPTY = new Uint8Array(0);
-const NON_ASCII = /[\x80-\xff]/;
+const NON_ASCII = /[^\x00-\x7f]/; // oxlint-disable-line no-control-regex -- all bytes are meant
 /** A body that came in one piece of at most so many bytes is left to uWS: the kernel takes it for certain. */
 const WHOLE_BYTES_MAX = 16_384;
 const CONTENT_METHODS: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
@@ -310,7 +311,7 @@ export class UwsDownstream implements Downstream, Flushable {
     const block = withoutHandshake(headerBlock);
     const head = '101 Switching Protocols' + (block === '' ? '' : '\r\n' + block);
     upgrade.cork.run(() => {
-      res.writeStatus(NON_ASCII.test(head) ? Buffer.from(head, 'latin1') : head);
+      res.writeStatus(NON_ASCII.test(head) ? latin1Bytes(head) : head);
       const data: UwsSocketData = { owner };
       res.upgrade(data, upgrade.key, protocol, '', upgrade.context);
     });
@@ -355,7 +356,7 @@ export class UwsDownstream implements Downstream, Flushable {
   private headText(): string | Buffer {
     const block = this.headerBlock;
     const head = this.status + ' ' + this.reason + (block === '' ? '' : '\r\n' + block);
-    return NON_ASCII.test(head) ? Buffer.from(head, 'latin1') : head;
+    return NON_ASCII.test(head) ? latin1Bytes(head) : head;
   }
 
   private mustClose(): boolean {

@@ -14,8 +14,8 @@ export const DROPPED_HEADERS: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
-/** Controls other than tab; bytes from 0x80 are opaque and pass. */
-const FORBIDDEN = /[\x00-\x08\x0a-\x1f\x7f]/; // oxlint-disable-line no-control-regex -- these are what is looked for
+/** Bytes but for controls other than tab; those from 0x80 are opaque and pass. What is above 0xff is no byte. */
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const DIGITS = /^[0-9]{1,15}$/;
 
@@ -32,6 +32,11 @@ export function valueIn(line: string, colon: number): string {
   while (start < end && isBlank(line.charCodeAt(start))) start++;
   while (end > start && isBlank(line.charCodeAt(end - 1))) end--;
   return line.slice(start, end);
+}
+
+/** Whether a text, one latin1 character a byte, may stand as a field's value or as a reason phrase. Source: RFC 9110 §5.5. */
+export function isFieldValue(text: string): boolean {
+  return VALUE.test(text);
 }
 
 function isBlank(code: number): boolean {
@@ -63,7 +68,7 @@ export function headerBlockFromText(pairs: readonly string[]): HeaderBlock | nul
     const name = pairs[index]!;
     const value = pairs[index + 1]!;
     const key = name.toLowerCase();
-    if (!NAME.test(name) || FORBIDDEN.test(value)) return null;
+    if (!NAME.test(name) || !isFieldValue(value)) return null;
     if (key === 'content-length') {
       if (!DIGITS.test(value)) return null;
       if (contentLength >= 0 && contentLength !== Number(value)) return null;

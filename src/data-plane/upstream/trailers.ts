@@ -1,10 +1,8 @@
 // Trailers: the fields behind a body, from either side. They are passed on apart from the headers, and only those that
 // cannot change how the message before them was understood. Used by listeners and engines, on worker threads.
-import { foldedName, valueIn } from './header-block.ts';
+import { foldedName, isFieldValue, valueIn } from './header-block.ts';
 
-/** Names and values as HTTP has them; values are latin1, one character a byte. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const FORBIDDEN = /[\x00-\x08\x0a-\x1f\x7f]/; // oxlint-disable-line no-control-regex -- these are what is looked for
 /** Fields in one trailer section. */
 const COUNT_MAX = 100;
 
@@ -63,7 +61,7 @@ export function trailerBlock(pairs: readonly string[]): string | null {
     const name = pairs[index]!;
     const value = pairs[index + 1]!;
     if (name.charCodeAt(0) === 0x3a) continue;
-    if (!NAME.test(name) || FORBIDDEN.test(value)) return null;
+    if (!NAME.test(name) || !isFieldValue(value)) return null;
     if (DROPPED_TRAILERS.has(foldedName(name))) continue;
     block += `${block === '' ? '' : '\r\n'}${name}: ${value}`;
   }

@@ -18,7 +18,7 @@ import {
   type UpstreamHandler,
   type UpstreamRequest,
 } from './engine.ts';
-import { headerBlockFromPairs } from './header-block.ts';
+import { headerBlockFromPairs, isFieldValue } from './header-block.ts';
 import { trailerBlock } from './trailers.ts';
 
 /**
@@ -253,10 +253,11 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     this.isNotModified = status === 304;
     const raw = (controller as unknown as { rawHeaders: Buffer[] }).rawHeaders;
     const block = headerBlockFromPairs(raw);
-    if (block === null) return this.refuse(controller);
+    const phrase = reasonPhrase(reason ?? '');
+    if (block === null || phrase === null) return this.refuse(controller);
     this.handler.onHead({
       status,
-      reason: reason ?? '',
+      reason: phrase,
       headerBlock: block.headerBlock,
       contentLength: block.contentLength,
     });
@@ -301,6 +302,17 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     if (this.isNotModified && isLengthMismatch(error)) this.handler.onEnd('');
     else this.handler.onError(errorCodeOf(error));
   }
+}
+
+/**
+ * The bytes of a reason phrase, which undici has decoded as UTF-8; '' when they were none and cannot be told any more.
+ * @param decoded may have characters whose low bytes are CR and LF.
+ * @returns latin1, one character a byte; null when it is not HTTP's.
+ */
+export function reasonPhrase(decoded: string): string | null {
+  if (decoded.includes('\ufffd')) return '';
+  const phrase = Buffer.from(decoded).toString('latin1');
+  return isFieldValue(phrase) ? phrase : null;
 }
 
 function pairsOf(fields: Readonly<Record<string, string | string[] | undefined>>): string[] {

@@ -1,27 +1,44 @@
 // No text that comes from a file, a client or an upstream makes a line of its own in a message: it is refused where it
 // enters, or arrives in its place. The signs tried include those that become CR or LF when bytes are cut or decoded.
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { before, describe, test } from 'node:test';
 import * as fc from 'fast-check';
 import { configFrom } from '../../../src/config/load.ts';
 import { Affinity } from '../../../src/data-plane/affinity.ts';
 import { forwardingBlock } from '../../../src/data-plane/forwarded.ts';
+import { latin1Bytes } from '../../../src/data-plane/latin1.ts';
 import { normalPath } from '../../../src/data-plane/path-reading.ts';
 import { PrefixStrip } from '../../../src/data-plane/prefix-strip.ts';
 import { HTTP_1_1, HTTP_2, RequestReader } from '../../../src/data-plane/request-reader.ts';
 import { Route } from '../../../src/data-plane/router.ts';
-import { headerBlockFromPairs } from '../../../src/data-plane/upstream/header-block.ts';
+import {
+  headerBlockFromPairs,
+  headerBlockFromText,
+} from '../../../src/data-plane/upstream/header-block.ts';
+import { trailerBlock } from '../../../src/data-plane/upstream/trailers.ts';
+import { reasonPhrase } from '../../../src/data-plane/upstream/undici.ts';
 import { InputError } from '../../../src/errors.ts';
+import { LISTENER_ENGINES } from '../../conformance/case.ts';
+import { within } from '../../helpers/deadline.ts';
+import { FaultUpstream } from '../../helpers/fault-upstream.ts';
 import { parseResponses } from '../../helpers/parse-responses.ts';
+import { ENGINES, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
 
 const RUNS = { numRuns: 2000 };
 const LINE = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e]*$/;
+const PHRASE = /^[\t\x20-\x7e\x80-\xff]*$/;
+/** What the endpoint sends, or the proxy itself. */
+const OUR_NAMES =
+  /^(?:x-a|transfer-encoding|connection|date|content-length|content-type|x-millrace-error|trailer|keep-alive):/i;
 /** Responses may have bytes of 0x80 and above in their values. */
 const RESPONSE_LINE = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*$/;
 
-/** U+560A and U+560D are LF and CR to whoever keeps the low byte. */
+/** U+560A and U+560D, U+010A and U+010D are LF and CR to whoever keeps the low byte. */
 const SIGNS =
-  '\r\n|\r|\n|\0|\u560a|\u560d|\u2028|\x85|\x0b|\x7f|\t| |%0d%0a|%0D|%00|\\r\\n|:|;|,|"|X-Evil: 1|a|é|/|?|#'.split(
+  '\r\n|\u010d\u010a|\u010a|\r|\n|\0|\u560a|\u560d|\u2028|\x85|\x0b|\x7f|\t| |%0d%0a|%0D|%00|\\r\\n|:|;|,|"|X-Evil: 1|a|é|/|?|#'.split(
     '|',
   );
 const sign = fc.constantFrom(...SIGNS);
@@ -29,6 +46,10 @@ const nasty = fc.array(sign, { maxLength: 6 }).map((parts) => parts.join(''));
 /** Mostly what is accepted, so that both ways are gone. */
 const text = fc.oneof(nasty, fc.string({ maxLength: 12 }), fc.constantFrom('a', 'b c', 'x-a'));
 const latin1 = text.map((value) => Buffer.from(value, 'latin1').toString('latin1'));
+/** Bytes that make those characters for who decodes them, within one line. */
+const utf8Line = text.map((value) =>
+  Buffer.from(value.replaceAll(/[\r\n]/g, '')).toString('latin1'),
+);
 
 /** @returns null when the configuration refuses it. */
 function routeWith(route: object, upstream: object = {}) {
@@ -200,4 +221,123 @@ describe('responses', () => {
       RUNS,
     );
   });
+
+  test('what undici has decoded becomes the bytes that it was, or nothing', () => {
+    fc.assert(
+      fc.property(text, (reason) => {
+        const phrase = reasonPhrase(reason);
+        if (phrase === null) return;
+        assert.match(phrase, PHRASE);
+        if (phrase !== '') assert.equal(Buffer.from(phrase, 'latin1').toString(), reason);
+      }),
+      RUNS,
+    );
+  });
+
+  test('headers and trailers of which a character is no byte are refused', () => {
+    fc.assert(
+      fc.property(text, (value) => {
+        const block = headerBlockFromText(['a', value]);
+        if (block !== null) assertLines(block.headerBlock, 1, RESPONSE_LINE);
+        const trailers = trailerBlock(['a', value]);
+        if (trailers !== null) assertLines(trailers, 1, RESPONSE_LINE);
+      }),
+      RUNS,
+    );
+  });
+
+  test('text that becomes bytes has as many line ends as before', () => {
+    fc.assert(
+      fc.property(text, (value) => {
+        const bytes = latin1Bytes(value).toString('latin1');
+        assert.equal(bytes.length, value.length);
+        assert.equal(bytes.replaceAll(/[^\r\n]/g, ''), value.replaceAll(/[^\r\n]/g, ''));
+      }),
+      RUNS,
+    );
+  });
 });
+
+describe('responses through a proxy', () => {
+  const engines = [...ENGINES];
+  let answer = '';
+  let upstream: FaultUpstream;
+  let proxy: Proxy;
+
+  before(async () => {
+    upstream = await FaultUpstream.start((connection) => {
+      connection.send(answer);
+      connection.close();
+    });
+    const endpoints = [`127.0.0.1:${upstream.port}`];
+    proxy = await Proxy.start(
+      {},
+      {
+        listeners: LISTENER_ENGINES.map((engine) => ({
+          name: engine,
+          address: '127.0.0.1:0',
+          engine,
+        })),
+        upstreams: Object.fromEntries(
+          engines.map((engine) => [
+            engine,
+            { endpoints, connection: { engine }, healthCheck: { type: 'none' } },
+          ]),
+        ),
+        routes: engines.map((engine) => ({ match: { path: `/${engine}` }, upstream: engine })),
+      },
+    );
+  });
+
+  releaseAfter(
+    () => proxy.stop(),
+    () => upstream.stop(),
+  );
+
+  test('reason phrases, headers and trailers arrive in their place on every pair of engines', async () => {
+    const property = fc.asyncProperty(utf8Line, utf8Line, utf8Line, async (reason, value, end) => {
+      answer =
+        `HTTP/1.1 200 ${reason}\r\nX-A: ${value}\r\nTransfer-Encoding: chunked\r\n\r\n` +
+        `2\r\nok\r\n0\r\nX-B: ${end}\r\n\r\n`;
+      for (const { address } of proxy.balancer.addresses.listeners) {
+        for (const engine of engines) {
+          const request = `GET /${engine} HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close\r\n\r\n`;
+          assertAnswer(await exchangeWith(portOf(address), request));
+        }
+      }
+    });
+    await fc.assert(property, { numRuns: 100 });
+  });
+
+  function assertAnswer(received: string): void {
+    const end = received.indexOf('\r\n\r\n');
+    const [statusLine = '', ...lines] = received.slice(0, end).split('\r\n');
+    assert.match(statusLine, /^HTTP\/1\.1 (?:200|502) [\t\x20-\x7e\x80-\xff]*$/, received);
+    for (const line of lines) {
+      assert.match(line, RESPONSE_LINE, received);
+      assert.match(line, OUR_NAMES, received);
+    }
+    // Nothing, in an answer that was cut for its trailers.
+    const last = received.split('\r\n0\r\n')[1] ?? '';
+    for (const line of last.split('\r\n')) {
+      if (line !== '') assert.match(line, /^x-b:[\t\x20-\x7e\x80-\xff]*$/i, received);
+    }
+  }
+});
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1));
+}
+
+/** Sends a request that closes. @returns all that comes, latin1. */
+async function exchangeWith(port: number, request: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  let received = '';
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.toString('latin1');
+  });
+  socket.on('error', () => undefined);
+  socket.write(request);
+  await within('the end', 10_000, once(socket, 'close'));
+  return received;
+}

@@ -92,10 +92,13 @@ interface Message {
   readonly closes: boolean;
 }
 
+/** A reason phrase in UTF-8, in which U+010D and U+010A are CR and LF to who cuts them. */
+const foreign = Buffer.from('200 tr\u00e8s bien \u010d\u010aX-Evil: 1').toString('latin1');
+
 /** A well-formed response to a GET, in each framing there is. */
 const message: fc.Arbitrary<Message> = fc
   .record({
-    status: fc.constantFrom('200 OK', '201 Made', '404 Not Found', '500 No', '418 '),
+    status: fc.constantFrom('200 OK', '201 Made', '404 Not Found', '500 No', '418 ', foreign),
     headers,
     body,
     framing: fc.constantFrom('length', 'chunked', 'close'),

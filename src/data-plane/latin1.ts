@@ -1,0 +1,11 @@
+// Text on its way to a socket as bytes, one a character. Called by the uws listener, on a worker thread.
+
+const ABOVE = /[^\x00-\xff]/g; // oxlint-disable-line no-control-regex -- all bytes are meant
+
+/**
+ * Bytes of a text that is known to have only characters that are bytes. Should one be none, it becomes a question mark: its low
+ * byte, which is what Buffer takes, may be CR or LF.
+ */
+export function latin1Bytes(text: string): Buffer {
+  return Buffer.from(text.replaceAll(ABOVE, '?'), 'latin1');
+}
