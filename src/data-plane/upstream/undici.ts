@@ -167,7 +167,8 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
   private controller: Dispatcher.DispatchController | null = null;
   private isOver = false;
   private isPaused = false;
-  private isNotModified = false;
+  /** The answer ends with its head, whatever length that announces. */
+  private isBodyless = false;
   private interimCount = 0;
 
   constructor(request: UpstreamRequest, handler: UpstreamHandler) {
@@ -250,7 +251,7 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
   ): void {
     if (this.isOver) return;
     if (status < 200) return this.countInterim(controller);
-    this.isNotModified = status === 304;
+    this.isBodyless = status === 204 || status === 304;
     const raw = (controller as unknown as { rawHeaders: Buffer[] }).rawHeaders;
     const block = headerBlockFromPairs(raw);
     const phrase = reasonPhrase(reason ?? '');
@@ -298,8 +299,9 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
     if (this.isOver) return;
     this.isOver = true;
     this.body?.destroy();
-    // A 304 may announce the length of what it does not send (RFC 9110 §8.6); undici takes that for a lie.
-    if (this.isNotModified && isLengthMismatch(error)) this.handler.onEnd('');
+    // A 304 may announce the length of what it does not send (RFC 9110 §8.6), and a 204 that does has none either
+    // (RFC 9112 §6.3); undici takes that for a lie.
+    if (this.isBodyless && isLengthMismatch(error)) this.handler.onEnd('');
     else this.handler.onError(errorCodeOf(error));
   }
 }

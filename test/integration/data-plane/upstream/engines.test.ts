@@ -145,6 +145,20 @@ test('the same of every well-formed response, however it is cut', async (t) => {
   await fc.assert(property, { seed: SEED, numRuns: 200 });
 });
 
+test('what has no body by its status ends with its head, whatever that says', async () => {
+  const headers = ['Content-Length: 5', 'Content-Length: 0', 'Transfer-Encoding: chunked', 'X: y'];
+  for (const status of ['204 No Content', '304 Not Modified']) {
+    for (const header of headers) {
+      const text = `HTTP/1.1 ${status}\r\n${header}\r\n\r\n`;
+      script = { pieces: [Buffer.from(text)], closes: false };
+      const wire = await ask('wire', 'GET');
+      assert.equal(wire.outcome, 'ok', text);
+      assert.equal(wire.bodyText, '', text);
+      assert.deepEqual(seen(await ask('undici', 'GET')), seen(wire), text);
+    }
+  }
+});
+
 /** A well-formed response in which some bytes are others, missing or doubled. */
 const damaged = fc
   .tuple(
