@@ -25,7 +25,7 @@ const server = createServer((socket) => {
   });
 }).listen(0, '127.0.0.1', () => {
   const socket = connect(server.address().port, '127.0.0.1', () => {
-    const writer = new SocketWriter(socket, () => undefined);
+    const writer = new SocketWriter(socket, () => undefined, () => undefined);
     let count = 0;
     const turn = () => {
       for (let index = 0; index < 6; index++, count++) writer.write(${JSON.stringify(HEAD)});

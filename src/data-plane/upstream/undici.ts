@@ -18,6 +18,7 @@ import {
   type UpstreamHandler,
   type UpstreamRequest,
 } from './engine.ts';
+import { outliveFailedWrites } from './failed-writes.ts';
 import { headerBlockFromPairs, isFieldValue } from './header-block.ts';
 import { trailerBlock } from './trailers.ts';
 
@@ -146,6 +147,7 @@ function budgetedConnector(
     connect({ ...target, servername }, (...result) => {
       const [error, socket] = result;
       if (error === null) {
+        outliveFailedWrites(socket, () => undefined);
         socket.once('close', () => budget.release());
       } else {
         connectErrors.add(error);

@@ -2,11 +2,12 @@
 // mistake here ends a worker and all its connections, so each test looks whether the first one still runs.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { before, describe, test } from 'node:test';
 import { LISTENER_ENGINES } from '../../conformance/case.ts';
 import { within } from '../../helpers/deadline.ts';
-import { Proxy } from '../../helpers/proxy.ts';
+import { ENGINES, Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
 import { until } from '../../helpers/until.ts';
 
@@ -131,6 +132,76 @@ for (const engine of LISTENER_ENGINES) {
     }
   });
 }
+
+describe('an endpoint that refuses an upload and closes', () => {
+  let endpoint: HttpServer;
+  let proxy: Proxy;
+
+  before(async () => {
+    // What it has not read makes the kernel reset the connection behind its answer.
+    endpoint = createHttpServer((_, response) => {
+      response.writeHead(413, { connection: 'close', 'content-length': 5 }).end('large');
+    });
+    endpoint.listen(0, '127.0.0.1');
+    await once(endpoint, 'listening');
+    const { port } = endpoint.address() as AddressInfo;
+    proxy = await Proxy.start(
+      {},
+      {
+        listeners: LISTENER_ENGINES.map((engine) => ({
+          name: engine,
+          address: '127.0.0.1:0',
+          engine,
+        })),
+        upstreams: Object.fromEntries(
+          ENGINES.map((engine) => [
+            engine,
+            {
+              endpoints: [`127.0.0.1:${port}`],
+              connection: { engine },
+              healthCheck: { type: 'none' },
+            },
+          ]),
+        ),
+        routes: ENGINES.map((engine) => ({ match: { path: `/${engine}` }, upstream: engine })),
+      },
+    );
+  });
+
+  releaseAfter(
+    () => proxy.stop(),
+    () => endpoint.closeAllConnections(),
+    () => endpoint.close(),
+  );
+
+  for (const [index, listener] of LISTENER_ENGINES.entries()) {
+    for (const engine of ENGINES) {
+      test(`its answer reaches the client, on ${listener} and ${engine}`, async () => {
+        const { address } = proxy.balancer.addresses.listeners[index]!;
+        const piece = 'x'.repeat(64 * 1024);
+        for (let count = 0; count < 6; count++) {
+          const client = await Client.open(Number(address.slice(address.lastIndexOf(':') + 1)));
+          client.socket.write(
+            `POST /${engine} HTTP/1.1\r\nHost: a\r\nContent-Length: ${100 * piece.length}\r\n\r\n`,
+          );
+          for (let sent = 0; sent < 100; sent++) client.socket.write(piece);
+          await until(() => client.isServed, 'there is an answer or the end');
+          assert.match(client.text, /^HTTP\/1\.1 413 /);
+          await client.until('\r\n\r\nlarge');
+          client.socket.destroy();
+        }
+        const { workers, upstreams } = proxy.balancer.state();
+        await until(
+          () => proxy.balancer.state().workers.every(({ active }) => active === 0),
+          'nothing is in flight',
+        );
+        assert.equal(workers[0]!.starts, 1);
+        assert.equal(workers[0]!.errors['reset'] ?? 0, 0);
+        assert.equal(upstreams[engine]!.endpoints[0]!.failures, 0);
+      });
+    }
+  }
+});
 
 class Client {
   readonly socket: Socket;

@@ -44,6 +44,9 @@ const LONG_READ_BYTES = 16_384;
 /** A body of more than this does not wait for the end of the turn. */
 const GATHERED_BYTES_MAX = 16_384;
 
+/** How long the endpoint's last bytes may take once a write has failed; they are here, or never come. */
+const LAST_READ_MS = 1000;
+
 const LAST_CHUNK = '0\r\n';
 const readBytes = readBuffer.buffer;
 const readOffset = readBuffer.byteOffset;
@@ -133,7 +136,11 @@ export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
   private onReady(): void {
     if (this.isClosed) return;
     this.isConnected = true;
-    this.writer = new SocketWriter(this.socket!, () => this.onRoom());
+    this.writer = new SocketWriter(
+      this.socket!,
+      () => this.onRoom(),
+      () => this.onWriteFailed(),
+    );
     this.host.onConnected(this);
   }
 
@@ -156,16 +163,21 @@ export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
     this.queueFlush();
   }
 
+  /** Whether what is sent may reach the endpoint. */
+  get isWritable(): boolean {
+    return this.writer !== null && !this.writer.hasFailed;
+  }
+
   /** Calls of this turn stand here that have not been written: another one goes along for nothing. */
   get isGathering(): boolean {
     const { last } = this.calls;
-    return last !== null && !last.isSent && last.isQueueable;
+    return this.isWritable && last !== null && !last.isSent && last.isQueueable;
   }
 
   /** Whether nothing may be queued behind what is outstanding here. */
   isStuck(nowMs: number): boolean {
     const { first, last } = this.calls;
-    if (this.isRetiring || this.isPaused) return true;
+    if (this.isRetiring || this.isPaused || !this.isWritable) return true;
     if (first === null) return false;
     if (!last!.isRepeatable || this.parser.isStreaming(LONG_BODY_BYTES)) return true;
     return first.isSent && nowMs - this.oldestSinceMs > this.host.pace.lateMs;
@@ -239,7 +251,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
   private noteSent(call: WireCall): void {
     const { host } = this;
     call.isSent = true;
-    if (call === this.calls.first && call.isBodyEnded) {
+    if (call === this.calls.first && call.isBodyEnded && this.isWritable) {
       host.wheel.arm(this, host.responseTimeoutMs);
       if (host.pace.isOn) this.oldestSinceMs = host.wheel.readMs();
     }
@@ -264,7 +276,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
   endBody(call: WireCall): void {
     if (call.isBodyChunked) this.outgoing += LAST_CHUNK + call.trailerText + '\r\n';
     if (!this.isFlushQueued) this.flush();
-    if (!call.hasHead) this.host.wheel.arm(this, this.host.responseTimeoutMs);
+    if (!call.hasHead && this.isWritable) this.host.wheel.arm(this, this.host.responseTimeoutMs);
   }
 
   private onRoom(): void {
@@ -272,6 +284,12 @@ export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
     if (this.isClosed || call === null || call.isBodyEnded) return;
     if (!call.hasHead) this.host.wheel.disarm(this);
     call.handler?.onDrain();
+  }
+
+  /** The endpoint has closed, perhaps behind an answer that is still to be read. */
+  private onWriteFailed(): void {
+    // Else it is read as the client takes it.
+    if (!this.isClosed && !this.isPaused) this.host.wheel.arm(this, LAST_READ_MS);
   }
 
   // ── responses ──
@@ -352,6 +370,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
     // An answer before the whole request was taken: what the endpoint does with the rest is unknown.
     const isUploadDone = !call.hasBody || (call.isBodyEnded && this.writer!.isIdle);
     if (!head.isPersistent || !isUploadDone || this.isRetiring) this.tearDown(null);
+    else if (this.calls.first === null && !this.isWritable) this.tearDown(null);
     else if (this.calls.first === null) host.onFree(this);
     else host.wheel.arm(this, host.responseTimeoutMs);
     handler?.onEnd(trailers);
@@ -390,6 +409,7 @@ export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
     const call = this.calls.first;
     if (!this.isConnected) this.tearDown('connect-timeout');
     else if (call === null) this.retire();
+    else if (!this.isWritable) this.tearDown('reset');
     // It was about to be closed for idleness; what is about to be sent starts the clock anew.
     else if (!call.isSent) return;
     else this.tearDown(call.hasHead || !call.isBodyEnded ? 'idle-timeout' : 'response-timeout');

@@ -4,6 +4,7 @@
 // and where it looks different, the stream is used. On a worker thread.
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { outliveFailedWrites } from '../failed-writes.ts';
 import { releasePiece } from './piece-pool.ts';
 
 /** What identifies a write to the handle until it is complete. */
@@ -29,6 +30,9 @@ export class SocketWriter {
   /** null: only the stream is used. */
   private readonly handle: StreamHandle | null;
   private readonly onRoom: () => void;
+  private readonly onFailure: () => void;
+  /** A write has failed: nothing more reaches the endpoint, and what is written is dropped. */
+  hasFailed = false;
   /** Writes to the handle that the kernel has not taken whole. */
   private waitingCount = 0;
   /** The caller was told to wait. */
@@ -37,21 +41,25 @@ export class SocketWriter {
   /**
    * @param socket connected.
    * @param onRoom called after a writePiece() that returned false, once there is room again.
+   * @param onFailure called once when a write has failed, perhaps within it. The socket stays open: an answer may be unread.
    */
-  constructor(socket: Socket, onRoom: () => void) {
+  constructor(socket: Socket, onRoom: () => void, onFailure: () => void) {
     this.socket = socket;
     this.handle = handleOf(socket);
     this.onRoom = onRoom;
+    this.onFailure = onFailure;
+    outliveFailedWrites(socket, () => this.fail());
     socket.on('drain', () => this.offerRoom());
   }
 
   /** Whether the kernel has all that was written. */
   get isIdle(): boolean {
-    return this.waitingCount === 0 && this.socket.writableLength === 0;
+    return !this.hasFailed && this.waitingCount === 0 && this.socket.writableLength === 0;
   }
 
-  /** Writes behind all that was written before. Failures are the socket's. @param text one latin1 character a byte. */
+  /** Writes behind all that was written before. @param text one latin1 character a byte. */
   write(text: string): void {
+    if (this.hasFailed) return;
     const { socket } = this;
     const handle = this.usableHandle();
     if (handle === null) {
@@ -66,6 +74,10 @@ export class SocketWriter {
 
   /** As write(), of a piece from the pool, which goes back there. @returns false: the caller is to wait for onRoom(). */
   writePiece(piece: Buffer): boolean {
+    if (this.hasFailed) {
+      releasePiece(piece);
+      return true;
+    }
     const handle = this.usableHandle();
     const writeToStream = (): boolean => this.socket.write(piece, () => releasePiece(piece));
     let isRoom: boolean;
@@ -93,7 +105,7 @@ export class SocketWriter {
     // and a request that is given away twice ends the process.
     if (error !== 0 || request.getAsyncId() < 0) {
       if (piece !== null) releasePiece(piece);
-      if (error !== 0) this.fail(error);
+      if (error !== 0) this.fail();
       return true;
     }
     // Not complete: the handle keeps the request.
@@ -102,20 +114,23 @@ export class SocketWriter {
     request.oncomplete = (status) => {
       this.waitingCount--;
       if (piece !== null) releasePiece(piece);
-      if (status < 0) this.fail(status);
+      if (status < 0) this.fail();
       else if (this.isIdle) this.offerRoom();
     };
     return false;
   }
 
   private offerRoom(): void {
-    if (!this.isRoomAwaited) return;
+    if (!this.isRoomAwaited || this.hasFailed) return;
     this.isRoomAwaited = false;
     this.onRoom();
   }
 
-  private fail(error: number): void {
-    this.socket.destroy(new Error(`a write failed: ${error}`));
+  private fail(): void {
+    // Destroyed, its writes end so, too.
+    if (this.hasFailed || this.socket.destroyed) return;
+    this.hasFailed = true;
+    this.onFailure();
   }
 }
 

@@ -171,6 +171,7 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, Connec
 
   onProgress(lane: WireConnection): void {
     const { waiting, pace } = this;
+    if (!lane.isWritable) return;
     // A request that has to be alone may have been given the lane in this very turn, with its body still to come.
     if (lane.calls.last?.isRepeatable === false) return;
     while (waiting.first?.isQueueable === true && lane.calls.length < pace.depth) {

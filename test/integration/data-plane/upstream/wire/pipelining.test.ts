@@ -398,3 +398,34 @@ async function until(condition: () => boolean, missed = 'not in time'): Promise<
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
+
+test(
+  'answers that came before a write failed count, and what was behind them is sent once more',
+  LIMIT,
+  async (t) => {
+    let later: Promise<CollectedResponse> | null = null;
+    const { upstream, engine } = await pair(
+      t,
+      (connection, request) => {
+        if (request.target === '/first') return;
+        if (request.target !== '/second') return echo(connection, request);
+        const answers = okResponse('/first') + okResponse('/second');
+        connection.socket.write(answers, () => {
+          // In one turn: the answers have not been read when the third request is written.
+          connection.reset();
+          later = engine.get('/third');
+        });
+      },
+      { perWorker: 1 },
+    );
+    await warmUp(engine);
+    upstream.requests.length = 0;
+    const responses = await Promise.all([engine.get('/first'), engine.get('/second')]);
+    assertEchoed([...responses, await later!], ['/first', '/second', '/third']);
+    assert.deepEqual(
+      upstream.requests.map(({ target }) => target),
+      ['/first', '/second', '/third'],
+    );
+    assert.equal(upstream.connectionCount, 2);
+  },
+);
