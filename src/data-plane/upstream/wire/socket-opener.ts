@@ -1,7 +1,7 @@
 // Opens sockets to one endpoint: TCP, unix or TLS. All reads of a thread land in one buffer, which costs no
 // allocation a read: what a read brings is used up before the next read of any socket. On a worker thread.
 import { readFileSync } from 'node:fs';
-import { connect, type OnReadOpts, type Socket } from 'node:net';
+import { connect, isIP, type OnReadOpts, type Socket } from 'node:net';
 import {
   connect as connectTls,
   createSecureContext,
@@ -57,7 +57,7 @@ export class SocketOpener {
       secureContext: this.context,
       rejectUnauthorized: this.tls.verify,
       ALPNProtocols: [this.alpn],
-      ...(this.tls.serverName !== '' && { servername: this.tls.serverName }),
+      ...nameOf(this.tls, address),
       ...(this.session !== null && { session: this.session }),
     };
     const socket = connectTls(options);
@@ -65,6 +65,13 @@ export class SocketOpener {
     socket.on('session', (session: Buffer) => (this.session = session));
     return socket;
   }
+}
+
+/** The name to ask for: Node asks for none that it is not told, also where the endpoint has one. */
+function nameOf({ serverName }: UpstreamTlsConfig, address: Address): ConnectionOptions {
+  const host = address.kind === 'unix' ? '' : address.host;
+  const servername = serverName === '' && isIP(host) === 0 ? host : serverName;
+  return servername === '' ? {} : { servername };
 }
 
 function makeContext(tls: UpstreamTlsConfig): SecureContext {

@@ -19,7 +19,7 @@ import { within } from '../../../helpers/deadline.ts';
 import { okResponse } from '../../../helpers/fault-upstream.ts';
 import { releaseAfter } from '../../../helpers/release-after.ts';
 import { selfSigned } from '../../../helpers/self-signed.ts';
-import { engineConfig, localAddress, unlimitedBudget } from '../../../helpers/wire-endpoint.ts';
+import { engineConfig, unlimitedBudget } from '../../../helpers/wire-endpoint.ts';
 
 const HOSTS = ['svc.internal', 'evil.example', 'localhost', 'svc.internal:8443', '127.0.0.1'];
 
@@ -67,12 +67,19 @@ for (const [name, open] of [
     function connectWith(
       context: TestContext,
       tls: Partial<UpstreamTlsConfig>,
+      host = '127.0.0.1',
     ): EndpointConnections {
       names.length = 0;
       connectionCount = 0;
       const { port } = server.address() as AddressInfo;
       const connections = open(
-        { address: localAddress(port), weight: 1, maxConnections: 0, backup: false, zone: '' },
+        {
+          address: { kind: 'tcp', host, port, text: `${host}:${port}` },
+          weight: 1,
+          maxConnections: 0,
+          backup: false,
+          zone: '',
+        },
         engineConfig({ tls: { serverName: '', ca, cert: '', key: '', verify: true, ...tls } }),
         wheel,
         unlimitedBudget(),
@@ -111,6 +118,12 @@ for (const [name, open] of [
       // An address is no name that could be asked for.
       assert.deepEqual(names, []);
       assert.equal(connectionCount, 1);
+    });
+
+    test('without serverName asks for the name that the endpoint has', async (t) => {
+      const connections = connectWith(t, {}, 'localhost');
+      assert.equal(await ask(connections, 'a'), 'ok');
+      assert.deepEqual(names, ['localhost']);
     });
 
     test('no Host makes up for a serverName that the certificate does not have', async (t) => {
