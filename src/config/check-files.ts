@@ -4,6 +4,7 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { InputError, type Problem } from '../errors.ts';
+import { unusableOnUws } from './certificate-keys.ts';
 import type { Config } from './config.ts';
 import { readConfig } from './load.ts';
 import type { Environment } from './prepare.ts';
@@ -46,10 +47,15 @@ export function checkFiles(config: Config, lineOf: LineOf = () => 0): readonly P
   const report: Report = (path, expected, found) => {
     problems.push({ path: formatPath(path), line: lineOf(path), expected, found });
   };
-  for (const [index, { tls }] of config.listeners.entries()) {
+  for (const [index, { tls, engine }] of config.listeners.entries()) {
     const path = ['listeners', index, 'tls'];
     for (const [item, { cert, key }] of (tls?.certificates ?? []).entries()) {
-      checkPair([...path, 'certificates', item], cert, key, report);
+      const pairPath = [...path, 'certificates', item];
+      const certificate = checkPair(pairPath, cert, key, report);
+      const kind = engine === 'uws' && certificate !== null ? unusableOnUws(certificate) : '';
+      if (kind === '') continue;
+      const expected = 'an RSA, Ed25519, P-256, P-384 or P-521 key, or engine: node';
+      report([...pairPath, 'cert'], expected, `one of kind ${kind} in ${cert}`);
     }
     if (tls !== null) readCertificates([...path, 'clientCa'], tls.clientCa, report);
   }
@@ -62,13 +68,19 @@ export function checkFiles(config: Config, lineOf: LineOf = () => 0): readonly P
   return problems;
 }
 
-function checkPair(path: TreePath, cert: string, key: string, report: Report): void {
+/** @returns the certificate, where the pair is good. */
+function checkPair(
+  path: TreePath,
+  cert: string,
+  key: string,
+  report: Report,
+): X509Certificate | null {
   const [certificate] = readCertificates([...path, 'cert'], cert, report);
   const privateKey = readKey([...path, 'key'], key, report);
-  if (certificate === undefined || privateKey === undefined) return;
-  if (!certificate.checkPrivateKey(privateKey)) {
-    report([...path, 'key'], `the private key of ${cert}`, `another key in ${key}`);
-  }
+  if (certificate === undefined || privateKey === undefined) return null;
+  if (certificate.checkPrivateKey(privateKey)) return certificate;
+  report([...path, 'key'], `the private key of ${cert}`, `another key in ${key}`);
+  return null;
 }
 
 function readCertificates(path: TreePath, file: string, report: Report): X509Certificate[] {

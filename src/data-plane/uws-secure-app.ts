@@ -3,6 +3,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type AppOptions, SSLApp, type TemplatedApp } from 'uWebSockets.js';
+import { unusableOnUws } from '../config/certificate-keys.ts';
 import type { ListenerTlsConfig } from '../config/config.ts';
 import {
   byName,
@@ -18,10 +19,6 @@ import {
  * both sides have beforehand. TLS 1.3's suites are not in this list, so they stay.
  */
 const NO_TLS_1_2 = 'ECDHE-PSK-AES128-CBC-SHA';
-
-/** Kinds of key that uWS can use, of elliptic curves by curve, as OpenSSL calls them. */
-const KEY_KINDS: ReadonlySet<string> = new Set(['rsa', 'ed25519']);
-const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
 
 /**
  * Other spellings of names that are learnt, an app. Each takes some 9 KiB and two lines of uWS on standard output, for
@@ -64,14 +61,11 @@ export function openSecureApp(
   return app;
 }
 
-/** Keys that OpenSSL takes and uWS's BoringSSL does not. @throws Error for a certificate with one. */
+/** @throws Error for a certificate with a key that uWS would drop in silence. */
 function assertUsable({ certFile, cert }: Certificate): void {
-  const { asymmetricKeyType = '', asymmetricKeyDetails } = new X509Certificate(cert).publicKey;
-  const curve = asymmetricKeyDetails?.namedCurve;
-  const isUsable = curve === undefined ? KEY_KINDS.has(asymmetricKeyType) : CURVES.has(curve);
-  if (isUsable) return;
-  const kind = curve ?? asymmetricKeyType;
-  throw new Error(`${certFile} cannot be used: uWebSockets.js takes no ${kind} keys`);
+  const kind = unusableOnUws(new X509Certificate(cert));
+  if (kind !== '')
+    throw new Error(`${certFile} cannot be used: uWebSockets.js takes no ${kind} keys`);
 }
 
 /** Whether the files are still those that were read: uWS reads them anew. */

@@ -69,3 +69,26 @@ test('reports every broken file with its path and line', (context) => {
     ],
   );
 });
+
+test('reports a key that uWebSockets.js would drop in silence, on that engine', (context) => {
+  const odd = selfSigned([], 30, 'secp256k1');
+  const folder = temporaryFolder(context, {
+    'odd.pem': odd.cert,
+    'odd.key': odd.key,
+    'uws.yaml': configText('{ certificates: [{ cert: odd.pem, key: odd.key }] }', ''),
+    'node.yaml': configText(
+      '{ certificates: [{ cert: odd.pem, key: odd.key }] }\n    engine: node',
+      '',
+    ),
+  });
+  const { config, lineOf } = readConfig(join(folder, 'uws.yaml'), {});
+  assert.deepEqual(checkFiles(config, lineOf), [
+    {
+      path: 'listeners[0].tls.certificates[0].cert',
+      line: 3,
+      expected: 'an RSA, Ed25519, P-256, P-384 or P-521 key, or engine: node',
+      found: `one of kind secp256k1 in ${join(folder, 'odd.pem')}`,
+    },
+  ]);
+  assert.deepEqual(checkFiles(loadConfig(join(folder, 'node.yaml'), {})), []);
+});
