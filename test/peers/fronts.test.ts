@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
@@ -22,6 +22,7 @@ import { freePorts } from '../helpers/free-port.ts';
 import { accepts, NginxBackend } from '../helpers/nginx.ts';
 import { missingPeers } from '../helpers/peer.ts';
 import { hasWholeAnswer, parseAnswer, Proxy } from '../helpers/proxy.ts';
+import { whenClosed } from '../helpers/when-closed.ts';
 
 /** Of a client's connection to a front: answered or not, it ends. */
 const CASE_MS = 150;
@@ -139,13 +140,17 @@ test('a front that lets an empty name through, and a GET with a body: not on uws
     context.after(() => void socket.destroy());
     socket.on('error', () => undefined);
     socket.write(first);
-    await once(socket, 'data');
+    await someData(socket);
     if (socket.writable) socket.write(body);
-    await Promise.race([once(socket, 'data'), once(socket, 'close')]);
+    await Promise.race([someData(socket), whenClosed(socket)]);
     seen[engine] = backend.requestsOf('127.0.0.1').length;
   }
   assert.deepEqual(seen, { uws: 1, node: 0 });
 });
+
+/** Not events.once(): a reset would reject it. */
+const someData = (socket: Socket): Promise<unknown> =>
+  new Promise((resolve) => socket.once('data', resolve));
 
 const addressOf = (net: number, index: number): string =>
   `127.${net}.${Math.floor(index / 200)}.${(index % 200) + 1}`;
@@ -158,10 +163,10 @@ async function sendCase(each: ConformanceCase, port: number, localAddress: strin
   const socket = connect({ port, host: '127.0.0.1', localAddress, noDelay: true });
   socket.on('error', () => undefined);
   const end = setTimeout(() => socket.destroy(), CASE_MS);
-  const closed = once(socket, 'close');
+  const closed = whenClosed(socket);
   const pieces = typeof each.send === 'string' ? [each.send] : each.send;
   for (const [index, piece] of pieces.entries()) {
-    if (index > 0) await Promise.race([once(socket, 'data'), closed]);
+    if (index > 0) await Promise.race([someData(socket), closed]);
     if (socket.writable) socket.write(Buffer.from(piece, 'latin1'));
   }
   await closed;

@@ -10,6 +10,7 @@ import { within } from '../../helpers/deadline.ts';
 import { ENGINES, Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
 import { until } from '../../helpers/until.ts';
+import { whenClosed } from '../../helpers/when-closed.ts';
 
 const POST = 'POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n';
 const HANDSHAKE =
@@ -230,6 +231,6 @@ class Client {
   }
 
   async closed(): Promise<void> {
-    if (!this.socket.closed) await within('the end', 10_000, once(this.socket, 'close'));
+    await within('the end', 10_000, whenClosed(this.socket));
   }
 }

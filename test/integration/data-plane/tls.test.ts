@@ -15,6 +15,7 @@ import { eventually, within } from '../../helpers/deadline.ts';
 import { Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
 import { type SelfSigned, selfSigned } from '../../helpers/self-signed.ts';
+import { whenClosed } from '../../helpers/when-closed.ts';
 
 const LISTENERS = ['uws', 'node'] as const;
 
@@ -393,8 +394,7 @@ for (const kinds of [1, 2]) {
       const socket = connectTcp(proxy.port, '127.0.0.1');
       socket.on('error', () => undefined);
       socket.resume();
-      // Not once(): it would reject where the end is a reset.
-      const closed = new Promise((resolve) => socket.once('close', resolve));
+      const closed = whenClosed(socket);
       if (first !== '') socket.write(first);
       // Bytes of a message that does not end win no time.
       const timer = setInterval(() => first === hello && socket.write('\0'), 100);

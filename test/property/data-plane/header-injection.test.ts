@@ -1,7 +1,6 @@
 // No text that comes from a file, a client or an upstream makes a line of its own in a message: it is refused where it
 // enters, or arrives in its place. The signs tried include those that become CR or LF when bytes are cut or decoded.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { connect } from 'node:net';
 import { before, describe, test } from 'node:test';
 import * as fc from 'fast-check';
@@ -26,6 +25,7 @@ import { FaultUpstream } from '../../helpers/fault-upstream.ts';
 import { parseResponses } from '../../helpers/parse-responses.ts';
 import { ENGINES, Proxy } from '../../helpers/proxy.ts';
 import { releaseAfter } from '../../helpers/release-after.ts';
+import { whenClosed } from '../../helpers/when-closed.ts';
 
 const RUNS = { numRuns: 2000 };
 const LINE = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e]*$/;
@@ -338,6 +338,6 @@ async function exchangeWith(port: number, request: string): Promise<string> {
   });
   socket.on('error', () => undefined);
   socket.write(request);
-  await within('the end', 10_000, once(socket, 'close'));
+  await within('the end', 10_000, whenClosed(socket));
   return received;
 }
