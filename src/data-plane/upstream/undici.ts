@@ -144,17 +144,23 @@ function budgetedConnector(
       setImmediate(() => callback(error, null));
       return;
     }
-    connect({ ...target, servername }, (...result) => {
-      const [error, socket] = result;
-      if (error === null) {
+    const fail = (error: Error): void => {
+      connectErrors.add(error);
+      budget.release();
+      callback(error, null);
+    };
+    try {
+      connect({ ...target, servername }, (...result) => {
+        const [error, socket] = result;
+        if (error !== null) return fail(error);
         outliveFailedWrites(socket, () => undefined);
         socket.once('close', () => budget.release());
-      } else {
-        connectErrors.add(error);
-        budget.release();
-      }
-      callback(...result);
-    });
+        callback(...result);
+      });
+    } catch (error) {
+      // The upstream's own certificate cannot be used.
+      setImmediate(fail, error as Error);
+    }
   };
 }
 

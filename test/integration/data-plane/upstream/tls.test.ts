@@ -68,6 +68,7 @@ for (const [name, open] of [
       context: TestContext,
       tls: Partial<UpstreamTlsConfig>,
       host = '127.0.0.1',
+      budget = unlimitedBudget(),
     ): EndpointConnections {
       names.length = 0;
       connectionCount = 0;
@@ -82,7 +83,7 @@ for (const [name, open] of [
         },
         engineConfig({ tls: { serverName: '', ca, cert: '', key: '', verify: true, ...tls } }),
         wheel,
-        unlimitedBudget(),
+        budget,
       );
       context.after(() => connections.close());
       return connections;
@@ -124,6 +125,17 @@ for (const [name, open] of [
       const connections = connectWith(t, {}, 'localhost');
       assert.equal(await ask(connections, 'a'), 'ok');
       assert.deepEqual(names, ['localhost']);
+    });
+
+    test('a certificate of our own that cannot be used holds no place', async (t) => {
+      const budget = unlimitedBudget();
+      budget.cap = 1;
+      const bad = join(folder, 'bad.pem');
+      writeFileSync(bad, 'no certificate');
+      const connections = connectWith(t, { cert: bad, key: bad }, '127.0.0.1', budget);
+      for (let count = 0; count < 3; count++) {
+        assert.equal(await ask(connections, 'a'), 'connect-failure');
+      }
     });
 
     test('no Host makes up for a serverName that the certificate does not have', async (t) => {
