@@ -5,10 +5,7 @@ interface Closable {
   close(callback: () => void): unknown;
 }
 
-/**
- * Closes a server and waits until all its connections have ended, which is their other sides' business. A process of
- * Node 20 that comes to its end while an HTTP/2 session of its own closes may spin there for ever.
- */
+/** Closes a server and waits until all its connections have ended, which is their other sides' business. */
 export async function closeServer(server: Closable): Promise<void> {
   await within(
     'the end of a server’s connections',

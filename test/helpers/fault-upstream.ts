@@ -6,6 +6,7 @@
 //   const broken = await FaultUpstream.start(faultAnswer('reset', 'in-body'));
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { resetSocket } from './reset-socket.ts';
 
 export interface ReceivedRequest {
   readonly method: string;
@@ -51,9 +52,9 @@ export class FaultConnection {
     }
   }
 
-  /** RST: what is on its way may be lost. */
+  /** RST, or a plain close once its FIN was asked for: what is on its way may be lost. */
   reset(): void {
-    this.socket.resetAndDestroy();
+    resetSocket(this.socket);
   }
 
   /** FIN after what was sent; goes on reading. */

@@ -8,6 +8,7 @@ import { SeededRandom } from '../../../src/random.ts';
 import { within } from '../../helpers/deadline.ts';
 import { type Answer, FaultUpstream, okResponse } from '../../helpers/fault-upstream.ts';
 import { ENGINES, hasWholeAnswer, parseAnswer, Proxy } from '../../helpers/proxy.ts';
+import { resetSocket } from '../../helpers/reset-socket.ts';
 import { until } from '../../helpers/until.ts';
 
 const SEED = Number(process.env['MILLRACE_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
@@ -47,7 +48,7 @@ async function ask(port: number, target: string, random: SeededRandom): Promise<
     });
     socket.on('close', () => resolve());
     socket.on('error', () => resolve());
-    if (leavesMs >= 0) setTimeout(() => socket.resetAndDestroy(), leavesMs);
+    if (leavesMs >= 0) setTimeout(() => resetSocket(socket), leavesMs);
   });
   socket.write(
     hasBody

@@ -7,6 +7,7 @@ import { percentileMs } from '../../../src/telemetry/latency.ts';
 import { errorCount } from '../../../src/telemetry/load-record.ts';
 import { CountingServer, type Answer } from '../../helpers/counting-server.ts';
 import { loadPlan } from '../../helpers/load-records.ts';
+import { resetSocket } from '../../helpers/reset-socket.ts';
 
 const ok: Answer = (_request, response) => response.end('x'.repeat(100));
 
@@ -116,7 +117,7 @@ describe('a load', { concurrency: 4 }, () => {
       },
     ],
     ['a connection closed without an answer', 'closed', (request) => void request.socket.end()],
-    ['a reset', 'reset', (request) => void request.socket.resetAndDestroy()],
+    ['a reset', 'reset', (request) => resetSocket(request.socket)],
     ['an answer that never comes', 'timeout', () => undefined],
     [
       'an answer that is not HTTP',
