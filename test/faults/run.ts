@@ -116,13 +116,16 @@ export class FaultField {
     return `${status} whole`;
   }
 
-  /** By FIN, and until the proxy has closed its side: the next request finds no connection. */
+  /**
+   * By FIN, and until the proxy has closed its side: the next request finds no connection. For a request given up
+   * within its answer undici opens another connection, which may come while this waits.
+   */
   private async closeConnections(): Promise<void> {
-    for (const upstream of [...this.faulty, this.healthy]) {
-      for (const connection of upstream.connections) connection.endHalf();
-      await eventually('kept connections close', DEADLINE_MS, () =>
-        upstream.connections.size === 0 ? true : undefined,
-      );
+    for (const { connections } of [...this.faulty, this.healthy]) {
+      await eventually('kept connections close', DEADLINE_MS, () => {
+        for (const connection of connections) connection.endHalf();
+        return connections.size === 0 ? true : undefined;
+      });
     }
   }
 
