@@ -5,6 +5,14 @@ import type { AddressInfo } from 'node:net';
 
 const name = process.argv[2] ?? '';
 const delayMs = Number(process.argv[3] ?? 0);
+/** What was asked for last. Of bytes of its own for every answer the machine's time would go into fresh memory. */
+let bytes: Buffer = Buffer.alloc(0);
+
+function bytesOf(length: number): Buffer {
+  if (bytes.length !== length) bytes = Buffer.alloc(length, 'b');
+  return bytes;
+}
+
 const server = createServer((request, response) => {
   if (request.url === '/health') {
     response.end('well');
@@ -12,7 +20,7 @@ const server = createServer((request, response) => {
   }
   const size = /^\/bytes\/(\d+)/.exec(request.url ?? '')?.[1];
   if (size !== undefined) {
-    response.end(Buffer.alloc(Number(size)));
+    response.end(bytesOf(Number(size)));
     return;
   }
   const asked = /^\/delay\/(\d+)/.exec(request.url ?? '')?.[1];

@@ -9,6 +9,7 @@ import { answerHeaders, answerText, reasonOf, statusOf, UPGRADE_DETAILS } from '
 import { BODY_NONE, type UpstreamHead } from '../upstream/engine.ts';
 import { type Flushable, turnEnd } from '../upstream/turn-end.ts';
 import { blockPairs, trailerBlock } from '../upstream/trailers.ts';
+import { acquirePiece, releasePiece } from '../piece-pool.ts';
 import type { WorkerContext } from '../worker-context.ts';
 import { Http1Tunnel } from './http1-tunnel.ts';
 import type { Intake, Peer } from './intake.ts';
@@ -137,8 +138,10 @@ export class Http1Downstream implements Downstream, Flushable {
   write(chunk: Uint8Array): boolean {
     if (this.tunnel?.isOpen === true) return this.isEnded || this.tunnel.write(chunk);
     if (this.isEnded || !this.writeHead()) return true;
-    // A copy: Node may hold it beyond this call.
-    return this.res.write(Buffer.from(chunk));
+    // A copy: Node may hold it beyond this call. It calls back when the kernel or TLS has taken it, or never will.
+    const piece = acquirePiece(chunk.length);
+    piece.set(chunk);
+    return this.res.write(piece, () => releasePiece(piece));
   }
 
   end(trailers: string): void {

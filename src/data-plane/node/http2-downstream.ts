@@ -141,7 +141,8 @@ export class Http2Downstream implements Downstream, Flushable {
 
   write(chunk: Uint8Array): boolean {
     if (this.isEnded || !this.writeHead()) return true;
-    // A copy: Node may hold it beyond this call.
+    // A copy: Node may hold it beyond this call. Not a piece from the pool: of a stream that is reset Node says that its
+    // writes are over while the beginning of one may still be on its way.
     const isRoom = this.stream.write(Buffer.from(chunk));
     if (!isRoom) this.watchReading();
     return isRoom;

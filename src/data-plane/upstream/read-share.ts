@@ -1,11 +1,14 @@
 // How much of a turn of the event loop long bodies may take. A socket with much to read is read again and again within
 // one callback, and many of them one behind the other: whoever sent a small request in the meantime would wait for all.
 // So once long bodies have had their share of a turn, each reader that comes up in it stands in line for a later one.
-// Measured in perf-reports/2026-11-28-fair-turns.md. One a thread.
+// Measured in perf-reports/2026-11-28-fair-turns.md and 2026-11-29-bodies-use-memory-again.md. One a thread.
 
 import { performance } from 'node:perf_hooks';
 
-/** Whoever waits is better off the shorter it is; on few connections the long bodies cost about a quarter more (same report). */
+/**
+ * Whoever waits is better off the shorter it is. On few connections long bodies cost nothing more on an AMD CPU and about a
+ * quarter on an Intel one; 3 ms would cost the same.
+ */
 const SHARE_MS = 2;
 
 /** Whose socket stops being read, and goes on when its turn comes. */

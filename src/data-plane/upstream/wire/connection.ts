@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import type { Timed, TimerWheel, UpstreamErrorCode } from '../engine.ts';
 import { readShare, type Yielding } from '../read-share.ts';
 import { type Flushable, turnEnd } from '../turn-end.ts';
-import { releasePiece } from './piece-pool.ts';
+import { releasePiece } from '../../piece-pool.ts';
 import type { PipelinePace } from './pipeline-pace.ts';
 import { ResponseParser } from './response-parser.ts';
 import { readBuffer, type SocketOpener } from './socket-opener.ts';

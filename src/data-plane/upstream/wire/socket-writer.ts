@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { outliveFailedWrites } from '../failed-writes.ts';
-import { releasePiece } from './piece-pool.ts';
+import { releasePiece } from '../../piece-pool.ts';
 
 /** What identifies a write to the handle until it is complete. */
 interface WriteRequest {

@@ -1,6 +1,6 @@
 // One request on its way: what is needed to send it (again), and who carries it now. One object a request,
 // never used twice, so that a late call by the exchange can hit nobody else's request. On a worker thread.
-import { acquirePiece } from './piece-pool.ts';
+import { acquirePiece } from '../../piece-pool.ts';
 import {
   BODY_CHUNKED,
   BODY_NONE,

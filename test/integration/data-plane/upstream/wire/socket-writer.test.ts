@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test } from 'node:test';
-import { acquirePiece } from '../../../../../src/data-plane/upstream/wire/piece-pool.ts';
+import { acquirePiece } from '../../../../../src/data-plane/piece-pool.ts';
 import { SocketWriter } from '../../../../../src/data-plane/upstream/wire/socket-writer.ts';
 import { SeededRandom } from '../../../../../src/random.ts';
 

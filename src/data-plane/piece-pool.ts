@@ -1,4 +1,4 @@
-// Buffers for pieces of request bodies on their way to a socket. Fresh memory for each costs more than the copying: half
+// Buffers for pieces of bodies on their way to a socket. Fresh memory for each costs more than the copying: half
 // a megabyte a piece outruns the garbage collector on a busy machine (measured: 600 MiB resident after a 1 GiB upload),
 // and a few kilobytes a piece keep it marking all the time. A few, used again, do neither.
 
@@ -24,23 +24,24 @@ class Slabs {
 
 /** What is gathered in one turn of the loop: 16 KiB of body and a head. At most 1.25 MiB are kept. */
 const small: Slabs = new Slabs(20 * 1024, 64);
+/** Below this, and above what is small, a slab would be wasted. */
+const MEDIUM_BYTES_MIN = 32 * 1024;
+/** What one read from an endpoint brings at most, and a little more. At most 4.1 MiB are kept. */
+const medium: Slabs = new Slabs(132 * 1024, 32);
 /** A little more than uWebSockets.js hands out at once (512 KiB). At most 4.25 MiB are kept. */
 const large: Slabs = new Slabs(544 * 1024, 8);
-/** Below this, and above what is small, a large slab would be wasted. */
-const LARGE_BYTES_MIN = 32 * 1024;
+const ALL: readonly Slabs[] = [small, medium, large];
 
 /** A buffer of exactly `byteCount` bytes, not zeroed. Give it back with `releasePiece` once it is written. */
 export function acquirePiece(byteCount: number): Buffer {
-  if (byteCount <= small.byteCount) return Buffer.from(small.take(), 0, byteCount);
-  if (byteCount >= LARGE_BYTES_MIN && byteCount <= large.byteCount) {
-    return Buffer.from(large.take(), 0, byteCount);
-  }
-  return Buffer.allocUnsafeSlow(byteCount);
+  const isWaste = byteCount > small.byteCount && byteCount < MEDIUM_BYTES_MIN;
+  const slabs = isWaste ? undefined : ALL.find((one) => byteCount <= one.byteCount);
+  if (slabs === undefined) return Buffer.allocUnsafeSlow(byteCount);
+  return Buffer.from(slabs.take(), 0, byteCount);
 }
 
 /** The piece has left or never will; its memory may be used again. Nothing else may hold it. */
 export function releasePiece(piece: Buffer): void {
   const { buffer } = piece;
-  if (buffer.byteLength === small.byteCount) small.giveBack(buffer);
-  else if (buffer.byteLength === large.byteCount) large.giveBack(buffer);
+  ALL.find((one) => buffer.byteLength === one.byteCount)?.giveBack(buffer);
 }
