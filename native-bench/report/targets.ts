@@ -32,6 +32,7 @@ const TARGETS: readonly Target[] = [
   cpuTarget('new-connection', 'millrace-wire', 1.3),
   cpuTarget('connections-1000', 'millrace-auto', 0.9),
   cpuTarget('endpoints-32', 'millrace-wire', 1.1, 'millrace-wire-few'),
+  cpuTarget('tls', 'millrace-wire', 1),
   cpuTarget('tls', 'millrace-auto', 1),
 ];
 

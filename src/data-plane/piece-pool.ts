@@ -22,7 +22,7 @@ class Slabs {
   }
 }
 
-/** What is gathered in one turn of the loop: 16 KiB of body and a head. At most 1.25 MiB are kept. */
+/** What is gathered in one turn of the loop, 16 KiB of body and a head; what a read of TLS brings. At most 1.25 MiB are kept. */
 const small: Slabs = new Slabs(20 * 1024, 64);
 /** Below this, and above what is small, a slab would be wasted. */
 const MEDIUM_BYTES_MIN = 32 * 1024;

@@ -31,7 +31,8 @@ const WARM_FILES = 64;
 const WARM_BYTES = 3_000_000_000;
 /** What the other client may see of the beginning of reads: a proxy that stands still for them is far above it. */
 const BEGINNING_MAX_MS = 50;
-const BEGINNING_MS = 3_000;
+/** All connections come in this time. */
+const BEGINNING_MS = 5_000;
 const FILE = '/bytes/8000000';
 
 interface Mode {
@@ -47,7 +48,6 @@ const ALL_AT_ONCE = { rate: CONNECTIONS, openCount: 0.9 * CONNECTIONS };
 const MODES: Readonly<Record<string, Mode>> = {
   headers: { ...ALL_AT_ONCE, args: ['-H', '-u', '/'] },
   body: { ...ALL_AT_ONCE, args: ['-B', '-s', '8192', '-u', '/'] },
-  // All are there at the end.
   read: {
     args: ['-X', '-w', '10', '-y', '20', '-n', '5', '-z', '32', '-u', FILE],
     rate: 100,
@@ -97,7 +97,7 @@ describe('slowhttptest', { skip: missingPeers('slowhttptest') }, () => {
         for (let attempt = 1; ; attempt++) {
           await untilOpen(millrace, engine, (count) => count < 10);
           const quiet = await p99Of(`${url}/`, MEASURE_MS);
-          await touchMemory();
+          if (!(await touchMemory())) context.diagnostic('memory was not touched beforehand');
           const attack = startAttack(url, mode);
           let beginning = 0;
           if (mode.openCount === 0) beginning = await p99Of(`${url}/`, BEGINNING_MS);
@@ -111,9 +111,10 @@ describe('slowhttptest', { skip: missingPeers('slowhttptest') }, () => {
             `p99 ${quiet.toFixed(2)} ms before, ${held.toFixed(2)} ms during` +
             (mode.openCount === 0 ? `, ${beginning.toFixed(2)} ms at its beginning` : '');
           context.diagnostic(`${times}; ${open} connections, ${memory} MiB`);
-          assert.ok(open >= 0.9 * CONNECTIONS, `${open} connections`);
-          if (held < Math.max(2 * quiet, FLOOR_MS) && beginning < BEGINNING_MAX_MS) return;
-          assert.ok(attempt < ATTEMPTS_MAX, times);
+          const isThere = open >= 0.9 * CONNECTIONS;
+          const isServed = held < Math.max(2 * quiet, FLOOR_MS) && beginning < BEGINNING_MAX_MS;
+          if (isThere && isServed) return;
+          assert.ok(attempt < ATTEMPTS_MAX, `${times}, ${open} connections`);
         }
       });
     }
@@ -134,11 +135,16 @@ async function warm(url: string): Promise<void> {
 /**
  * A virtual machine whose host takes back what its guest has freed gets it again page by page, and whoever writes to a page
  * first waits for it: the times of all would be the host's. So what the kernel's buffers will take is touched beforehand.
+ * @returns false: there is too little of it.
  */
-async function touchMemory(): Promise<void> {
-  if (freemem() < 2 * WARM_BYTES) return;
+async function touchMemory(): Promise<boolean> {
+  if (freemem() < 2 * WARM_BYTES) return false;
   const code = `Buffer.alloc(${WARM_BYTES}, 1)`;
-  await once(spawn(process.execPath, ['-e', code], { stdio: 'ignore' }), 'exit');
+  const [exitCode] = (await once(
+    spawn(process.execPath, ['-e', code], { stdio: 'ignore' }),
+    'exit',
+  )) as [number | null];
+  return exitCode === 0;
 }
 
 function startAttack(url: string, { args, rate }: Mode): ReturnType<typeof spawn> {

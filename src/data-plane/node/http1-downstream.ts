@@ -16,6 +16,8 @@ import type { Intake, Peer } from './intake.ts';
 import { ReadingWatch } from './reading-watch.ts';
 
 const EMPTY = new Uint8Array(0);
+/** Less would take up far more than itself while a client does not read. */
+const POOLED_BYTES_MIN = 16_384;
 
 export class Http1Downstream implements Downstream, Flushable {
   private readonly context: WorkerContext;
@@ -138,7 +140,9 @@ export class Http1Downstream implements Downstream, Flushable {
   write(chunk: Uint8Array): boolean {
     if (this.tunnel?.isOpen === true) return this.isEnded || this.tunnel.write(chunk);
     if (this.isEnded || !this.writeHead()) return true;
-    // A copy: Node may hold it beyond this call. It calls back when the kernel or TLS has taken it, or never will.
+    // A copy: Node may hold it beyond this call.
+    if (chunk.length < POOLED_BYTES_MIN) return this.res.write(Buffer.from(chunk));
+    // It calls back once the kernel or TLS has it all; where it never does, the piece is the garbage collector's.
     const piece = acquirePiece(chunk.length);
     piece.set(chunk);
     return this.res.write(piece, () => releasePiece(piece));
