@@ -39,7 +39,7 @@ interface Mode {
   readonly args: readonly string[];
   /** Connections a second. */
   readonly rate: number;
-  /** It is looked at from its first connection on; the others once so many are open. */
+  /** The attack is looked at once so many are open; 0 = from its first connection on. */
   readonly openCount: number;
 }
 
