@@ -61,7 +61,7 @@ export function acceptOf(key: string): string {
 }
 
 /**
- * Whether a 101 answers this request: the key's proof, a subprotocol that was offered, no extension that was not.
+ * Whether a 101 that changes over to WebSocket answers this request: the key's proof, a subprotocol that was offered, no extension that was not.
  * @param asked the request's header block. @param answered the response's.
  */
 export function isAnsweredWell(asked: string, answered: string): boolean {

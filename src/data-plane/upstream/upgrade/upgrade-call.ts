@@ -157,7 +157,10 @@ export class UpgradeCall implements UpstreamCall, Timed {
   private begin(): void {
     const { head, pieceStart, pieceEnd } = this.parser;
     const { headerBlock } = head;
-    if (!isAnsweredWell(this.askedBlock, headerBlock)) return this.fail('bad-response');
+    const isWebSocket = head.isUpgrade && head.upgrade.toLowerCase() === 'websocket';
+    if (!isWebSocket || !isAnsweredWell(this.askedBlock, headerBlock)) {
+      return this.fail('bad-response');
+    }
     const isCompressed = extensionsOf(headerBlock).includes('permessage-deflate');
     const rsvAllowed = isCompressed ? RSV_COMPRESSED : RSV_NONE;
     const { messageBytesMax } = this;

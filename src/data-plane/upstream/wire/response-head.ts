@@ -38,6 +38,7 @@ const CONNECTION = asciiBytes('connection');
 const KEEP_ALIVE = asciiBytes('keep-alive');
 const CHUNKED = asciiBytes('chunked');
 const CLOSE = asciiBytes('close');
+const UPGRADE = asciiBytes('upgrade');
 
 /** Names of DROPPED_HEADERS by their length. Those that say something to this connection are read before. */
 const DROPPED_BY_LENGTH: readonly (readonly Uint8Array[])[] = Array.from(
@@ -65,6 +66,8 @@ export class ResponseHead implements UpstreamHead {
   isPersistent: boolean;
   /** From `Keep-Alive: timeout=N`, in ms; -1 = not given. */
   keepAliveMs: number;
+  /** What Upgrade names, of several lines the last; '' = nothing. */
+  upgrade: string;
   private saysClose: boolean;
   private saysKeepAlive: boolean;
   /** What Connection names beside those two, in lower case; null = nothing, as nearly always. */
@@ -87,6 +90,7 @@ export class ResponseHead implements UpstreamHead {
     this.isChunked = false;
     this.isPersistent = false;
     this.keepAliveMs = -1;
+    this.upgrade = '';
     this.saysClose = false;
     this.saysKeepAlive = false;
     this.connectionNames = null;
@@ -96,6 +100,11 @@ export class ResponseHead implements UpstreamHead {
     this.blockStart = 0;
     this.blockEnd = 0;
     this.block = '';
+  }
+
+  /** The connection changes over to what Upgrade names. Source: RFC 9110 § 7.8. */
+  get isUpgrade(): boolean {
+    return this.upgrade !== '' && (this.connectionNames?.has('upgrade') ?? false);
   }
 
   get headerBlock(): string {
@@ -141,6 +150,7 @@ export class ResponseHead implements UpstreamHead {
     this.contentLength = -1;
     this.isChunked = false;
     this.keepAliveMs = -1;
+    this.upgrade = '';
     this.saysClose = false;
     this.saysKeepAlive = false;
     this.connectionNames = null;
@@ -229,6 +239,10 @@ export class ResponseHead implements UpstreamHead {
         return BAD_LINE;
       }
       this.isChunked = true;
+      return REMOVE_LINE;
+    }
+    if (nameLength === 7 && isNameAt(bytes, lineStart, UPGRADE)) {
+      this.upgrade = bytes.toString('latin1', valueStart, valueEnd).trim();
       return REMOVE_LINE;
     }
     if (nameLength >= DROPPED_BY_LENGTH.length) return KEEP_LINE;
