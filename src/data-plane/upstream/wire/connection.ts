@@ -183,6 +183,13 @@ export class WireConnection implements Timed, CallCarrier, Flushable, Yielding {
     return first.isSent && nowMs - this.oldestSinceMs > this.host.pace.lateMs;
   }
 
+  /** Whether its oldest call went out in this time and has no answer yet. Of calls that may be repeated; exact wheel times. */
+  isOut(fromMs: number, toMs: number): boolean {
+    const { first } = this.calls;
+    if (first === null || !first.isSent || first.hasHead || !first.isRepeatable) return false;
+    return this.oldestSinceMs >= fromMs && this.oldestSinceMs < toMs;
+  }
+
   /**
    * Gives up all calls but the oldest, in order. What was sent of them may be answered after the oldest one's
    * response; the connection is closed before that is read.

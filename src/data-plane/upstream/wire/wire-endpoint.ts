@@ -32,12 +32,12 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, Connec
   readonly responseTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly pace: PipelinePace;
-  /** Open or opening. */
-  connectionCount: number;
   private readonly budget: ConnectionBudget;
   private readonly opener: SocketOpener;
   private readonly connectionsMax: number;
   private readonly idleLimit: IdleLimit;
+  /** Open or opening. */
+  private readonly connections: Set<WireConnection>;
   private readonly lanes: PipelineLanes;
   /** No lanes. The most recently used last: it is taken first, so that the others may grow old and go. */
   private readonly idle: WireConnection[];
@@ -59,8 +59,10 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, Connec
     this.connectTimeoutMs = connection.connectTimeoutMs;
     this.responseTimeoutMs = timeouts.responseMs;
     this.idleTimeoutMs = timeouts.idleMs;
-    this.pace = new PipelinePace(connection.pipelining);
-    this.connectionCount = 0;
+    this.pace = new PipelinePace(connection.pipelining, (fromMs, toMs) =>
+      this.isAnyOut(fromMs, toMs),
+    );
+    this.connections = new Set();
     this.opener = new SocketOpener(endpoint.address, upstream.tls);
     this.connectionsMax = connection.perWorker;
     this.idleLimit = new IdleLimit(connection.idleTimeoutMs);
@@ -69,6 +71,10 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, Connec
     this.waiting = new CallQueue();
     this.openingCount = 0;
     this.isClosing = false;
+  }
+
+  get connectionCount(): number {
+    return this.connections.size;
   }
 
   dispatch(request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall {
@@ -126,6 +132,11 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, Connec
     return this.waiting.first !== null;
   }
 
+  private isAnyOut(fromMs: number, toMs: number): boolean {
+    for (const connection of this.connections) if (connection.isOut(fromMs, toMs)) return true;
+    return false;
+  }
+
   private openOne(): boolean {
     if (this.connectionCount >= this.connectionsMax) return false;
     if (!this.budget.reserve(this, this.connectTimeoutMs)) return false;
@@ -135,8 +146,8 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, Connec
   }
 
   private open(reservedFor: WireCall | null): void {
-    this.connectionCount += 1;
     const connection = new WireConnection(this, this.opener);
+    this.connections.add(connection);
     connection.reservedFor = reservedFor;
   }
 
@@ -180,7 +191,7 @@ export class WireEndpoint implements EndpointConnections, ConnectionHost, Connec
   }
 
   onClosed(connection: WireConnection, code: UpstreamErrorCode | null): void {
-    this.connectionCount -= 1;
+    this.connections.delete(connection);
     this.budget.release();
     if (!connection.isConnected) return this.onConnectFailed(connection, code!);
     if (connection.isLane) this.lanes.remove(connection);
