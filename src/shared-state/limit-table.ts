@@ -211,7 +211,7 @@ export class LimitTable {
       this.time = this.nodeFloats[float + WAYS]!;
       return;
     }
-    this.way = this.leastRecentlyUsed(bucket);
+    this.way = this.roomFor(bucket, base);
     this.isNew = true;
     this.level = 0;
     this.time = 0;
@@ -258,7 +258,17 @@ export class LimitTable {
     if (this.words[index] !== second) this.words[index] = second;
   }
 
-  private leastRecentlyUsed(bucket: number): number {
+  /**
+   * A free way, else that of the least recently used key. A way whose use is noted may be free all the same: its key came
+   * to another one because the step was lost. Judged by uses alone, in a second of many lost steps keys would make room
+   * for each other in a bucket that is nearly empty.
+   */
+  private roomFor(bucket: number, base: number): number {
+    const { nodeWords } = this;
+    for (let way = 0; way < WAYS; way++) {
+      if (nodeWords[base + NODE_LOW + way] !== 0) continue;
+      if (nodeWords[base + NODE_HIGH + way] === 0) return way;
+    }
     const start = this.usedStart + bucket * WAYS;
     let oldest = 0;
     for (let way = 1; way < WAYS; way++) {

@@ -13,6 +13,9 @@ const KEYS = ['a', 'b', 'c'];
 const DEPTH_MAX = 3;
 const baseSeed = Number(process.env['MILLRACE_SEED'] ?? Date.now() % 1_000_000);
 
+/** In these so many steps are lost that each way of a bucket is noted as used while most are free. */
+const CROWDED_SEEDS = [82_988, 46_076];
+
 class Death extends Error {}
 
 /** nginx's limit_req, written down as it stands, for one thread. */
@@ -118,7 +121,8 @@ function runInterleaved(
 
 test('exactly the quota passes in any interleaving', (t) => {
   t.diagnostic(`MILLRACE_SEED=${baseSeed}`);
-  for (let seed = baseSeed; seed < baseSeed + 60; seed++) {
+  const seeds = Array.from({ length: 60 }, (_, index) => baseSeed + index);
+  for (const seed of [...CROWDED_SEEDS, ...seeds]) {
     for (const algorithm of ['leaky-bucket', 'token-bucket'] as const) {
       const config = rateLimitConfig({ algorithm, burst: 7 });
       // All keys in one bucket.
