@@ -23,7 +23,7 @@ export function adviseOnKernel(file: string = NOTSENT_LOWAT): KernelAdvice | nul
     value,
     advised: NOTSENT_LOWAT_ADVISED,
     message:
-      'the kernel takes megabytes of an answer for each client that reads slowly: ' +
+      'the kernel may take megabytes of an answer for a client that reads slowly: ' +
       `set net.ipv4.tcp_notsent_lowat to ${NOTSENT_LOWAT_ADVISED} (docs/protocols.md)`,
   };
 }

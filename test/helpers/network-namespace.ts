@@ -19,7 +19,7 @@ export function missingNamespaces(): string | false {
   }
 }
 
-/** As fork() of node:child_process, in a namespace. The kernel's settings there are the defaults. */
+/** As fork() of node:child_process, in a namespace. Some of the kernel's settings there are its defaults, tcp_rmem and tcp_wmem the machine's. */
 export function forkInNamespace(program: string, args: readonly string[]): ChildProcess {
   return spawn('unshare', [...UNSHARE, ...ENTER, process.execPath, program, ...args], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

@@ -127,6 +127,10 @@ for (const engine of ['uws', 'node'] as const) {
     const misanswered: readonly (readonly [what: string, answer: string])[] = [
       ['without Upgrade', switching().replace('Upgrade: websocket\r\n', '')],
       ['without Connection: Upgrade', switching().replace('Connection: Upgrade\r\n', '')],
+      [
+        'to two protocols',
+        switching().replace('Upgrade: websocket', 'Upgrade: h2c\r\nUpgrade: websocket'),
+      ],
       ['to another protocol', switching().replace('Upgrade: websocket', 'Upgrade: h2c')],
       ['without Sec-WebSocket-Accept', switching('')],
       ['with a wrong Sec-WebSocket-Accept', switching('Sec-WebSocket-Accept: AAAA\r\n')],

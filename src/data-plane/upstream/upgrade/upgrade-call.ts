@@ -157,7 +157,7 @@ export class UpgradeCall implements UpstreamCall, Timed {
   private begin(): void {
     const { head, pieceStart, pieceEnd } = this.parser;
     const { headerBlock } = head;
-    const isWebSocket = head.isUpgrade && head.upgrade.toLowerCase() === 'websocket';
+    const isWebSocket = head.namesUpgrade && head.upgrade.toLowerCase() === 'websocket';
     if (!isWebSocket || !isAnsweredWell(this.askedBlock, headerBlock)) {
       return this.fail('bad-response');
     }

@@ -66,7 +66,7 @@ export class ResponseHead implements UpstreamHead {
   isPersistent: boolean;
   /** From `Keep-Alive: timeout=N`, in ms; -1 = not given. */
   keepAliveMs: number;
-  /** What Upgrade names, of several lines the last; '' = nothing. */
+  /** What Upgrade names, several lines as one list; '' = nothing. */
   upgrade: string;
   private saysClose: boolean;
   private saysKeepAlive: boolean;
@@ -102,8 +102,8 @@ export class ResponseHead implements UpstreamHead {
     this.block = '';
   }
 
-  /** The connection changes over to what Upgrade names. Source: RFC 9110 § 7.8. */
-  get isUpgrade(): boolean {
+  /** Connection names Upgrade, and that names something: of a 101 what is changed over to. Source: RFC 9110 § 7.8. */
+  get namesUpgrade(): boolean {
     return this.upgrade !== '' && (this.connectionNames?.has('upgrade') ?? false);
   }
 
@@ -242,7 +242,9 @@ export class ResponseHead implements UpstreamHead {
       return REMOVE_LINE;
     }
     if (nameLength === 7 && isNameAt(bytes, lineStart, UPGRADE)) {
-      this.upgrade = bytes.toString('latin1', valueStart, valueEnd).trim();
+      const from = trimStart(bytes, valueStart, valueEnd);
+      const name = bytes.toString('latin1', from, trimEnd(bytes, from, valueEnd));
+      this.upgrade += this.upgrade === '' ? name : `,${name}`;
       return REMOVE_LINE;
     }
     if (nameLength >= DROPPED_BY_LENGTH.length) return KEEP_LINE;
