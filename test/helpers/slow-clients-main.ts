@@ -47,8 +47,10 @@ const millrace = await MillraceProcess.start({
   },
 });
 process.on('disconnect', () => void leave());
-await warm(millrace.url('', 'uws'));
-await warm(millrace.url('', 'node'));
+// A request that fails in the midst of an attack is waited for only at its end; Millrace must not be left behind.
+process.on('unhandledRejection', fail);
+await warm(millrace.url('', 'uws')).catch(fail);
+await warm(millrace.url('', 'node')).catch(fail);
 process.on('message', (attack: Attack) => void measure(attack).then(send, fail));
 
 async function measure({ engine, kind, rate }: Attack): Promise<SlowClientsResult> {
@@ -168,6 +170,7 @@ function send(result: SlowClientsResult): void {
 
 function fail(error: unknown): void {
   process.stderr.write(`${String(error)}\n`);
+  process.exitCode = 1;
   void leave();
 }
 
