@@ -2,9 +2,11 @@
 // set no option of a TCP socket that bounds what the kernel holds for a client that does not read; the system can.
 import { readFileSync } from 'node:fs';
 
-/** Bytes not yet sent above which the kernel takes no more of an answer. */
+/** Where the kernel says how many bytes may wait to be sent before it takes no more of an answer. */
 const NOTSENT_LOWAT = '/proc/sys/net/ipv4/tcp_notsent_lowat';
+/** Whoever has set no more than this has thought about it. */
 const NOTSENT_LOWAT_MAX = 1_048_576;
+/** Bytes. Measured in perf-reports/2026-11-29-slow-readers.md. */
 export const NOTSENT_LOWAT_ADVISED = 131_072;
 
 export interface KernelAdvice {
@@ -14,7 +16,7 @@ export interface KernelAdvice {
   readonly message: string;
 }
 
-/** @param file where the setting is; another than the system's in tests. @returns null: nothing to say, or no such setting. */
+/** What the operator should be told. @param file where the setting is; another than the system's in tests. @returns null: nothing to say, or no such setting. */
 export function adviseOnKernel(file: string = NOTSENT_LOWAT): KernelAdvice | null {
   const value = readSetting(file);
   if (value === null || value <= NOTSENT_LOWAT_MAX) return null;

@@ -12,10 +12,14 @@ export function missingNamespaces(): string | false {
   const missing = missingPeers('unshare', 'ip');
   if (missing !== false) return missing;
   try {
-    execFileSync('unshare', [...UNSHARE, ...ENTER, 'true'], { stdio: 'ignore' });
+    execFileSync(
+      'unshare',
+      [...UNSHARE, ...ENTER, 'test', '-w', '/proc/sys/net/ipv4/tcp_notsent_lowat'],
+      { stdio: 'ignore' },
+    );
     return false;
   } catch {
-    return 'network namespaces are not permitted';
+    return 'network namespaces with settings of their own are not permitted';
   }
 }
 

@@ -1,15 +1,21 @@
 // Endpoints, Millrace, slowhttptest and another client, in a network namespace of their own (network-namespace.ts).
-// For each Attack that it is sent it sends back a SlowClientsResult. Argument: what net.ipv4.tcp_notsent_lowat is set to
+// It replies to each Question that it is sent, and leaves with whoever started it. Argument: what net.ipv4.tcp_notsent_lowat is set to
 // here; 0 = left as it is.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { Agent, type ClientRequest, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from './deadline.ts';
 import { EndpointProcess } from './endpoint-process.ts';
 import { MillraceProcess } from './millrace-process.ts';
-import { ATTACKS, type Attack, CONNECTIONS, type SlowClientsResult } from './slow-clients.ts';
+import {
+  ATTACKS,
+  type Attack,
+  CONNECTIONS,
+  type Question,
+  type Reply,
+  type SlowClientsResult,
+} from './slow-clients.ts';
 
 /** Of the other client. */
 const INTERVAL_MS = 10;
@@ -46,41 +52,66 @@ const millrace = await MillraceProcess.start({
     files: { endpoints: [files.address], healthCheck },
   },
 });
+let tool: ChildProcess | null = null;
+let resetCount = 0;
 process.on('disconnect', () => void leave());
-// A request that fails in the midst of an attack is waited for only at its end; Millrace must not be left behind.
-process.on('unhandledRejection', fail);
-await warm(millrace.url('', 'uws')).catch(fail);
-await warm(millrace.url('', 'node')).catch(fail);
-process.on('message', (attack: Attack) => void measure(attack).then(send, fail));
+if (!process.connected) await leave();
+await warm(millrace.url('', 'uws')).catch(leaveWith);
+await warm(millrace.url('', 'node')).catch(leaveWith);
+let last: Promise<void> = Promise.resolve();
+process.on('message', (question: Question) => {
+  last = last.then(() => answer(question));
+});
+
+async function answer({ id, attack }: Question): Promise<void> {
+  const result = await measure(attack).catch(String);
+  const reply: Reply = { id, result };
+  process.send?.(reply);
+}
 
 async function measure({ engine, kind, rate }: Attack): Promise<SlowClientsResult> {
   const url = millrace.url('', engine);
   const isGone = async (): Promise<true | undefined> =>
     (await openConnections(engine)) < 10 || undefined;
   await eventually('the connections of the attack before are gone', 20_000, isGone);
+  resetCount = 0;
   const quiet = await ask(url, QUIET_MS);
+  const toolEnded = startTool(url, kind, rate);
+  try {
+    // Together, so that what fails first is told and nothing of it is left without a handler.
+    const [attacked, openCount] = await Promise.all([
+      ask(url, ATTACKED_MS),
+      sleep(BEGINNING_MS).then(() => openConnections(engine)),
+    ]);
+    const heldUntil = BEGINNING_MS + HELD_MS;
+    return {
+      quietMs: p99(quiet),
+      attackedMs: p99(attacked),
+      beginningMs: p99(attacked.filter(({ dueMs }) => dueMs < BEGINNING_MS)),
+      heldMs: p99(attacked.filter(({ dueMs }) => dueMs >= BEGINNING_MS && dueMs < heldUntil)),
+      openCount,
+      resetCount,
+      memoryMib: Math.round(millrace.memoryMib('VmRSS')),
+    };
+  } finally {
+    tool!.kill();
+    await toolEnded;
+  }
+}
+
+/** @returns resolves when slowhttptest has ended, or was not there. */
+function startTool(url: string, kind: Attack['kind'], rate: number): Promise<void> {
   const args = ATTACKS[kind];
   const timing = ['-c', String(CONNECTIONS), '-r', String(rate), '-i', '2', '-l', '60'];
-  const tool = spawn(
+  const started = spawn(
     'slowhttptest',
     [...args.slice(0, -1), url + args.at(-1)!, ...timing, '-x', '8', '-p', '10', '-v', '0'],
     { stdio: 'ignore' },
   );
-  const toolEnded = once(tool, 'exit');
-  const look = watchOpen(engine);
-  const attacked = await ask(url, ATTACKED_MS);
-  const open = await look.most();
-  tool.kill();
-  await toolEnded;
-  const heldUntil = BEGINNING_MS + HELD_MS;
-  return {
-    quiet: p99(quiet),
-    attacked: p99(attacked),
-    beginning: p99(attacked.filter(({ dueMs }) => dueMs < BEGINNING_MS)),
-    held: p99(attacked.filter(({ dueMs }) => dueMs >= BEGINNING_MS && dueMs < heldUntil)),
-    open,
-    memoryMib: Math.round(millrace.memoryMib('VmRSS')),
-  };
+  tool = started;
+  return new Promise((resolve) => {
+    started.once('exit', () => resolve()).once('error', () => resolve());
+  });
 }
 
 async function warm(url: string): Promise<void> {
@@ -93,25 +124,6 @@ async function warm(url: string): Promise<void> {
     await Promise.all(Array.from({ length: count }, () => get(target, agent)));
   }
   agent.destroy();
-}
-
-/** Looks at how many connections a listener has until most() is called, which tells the most there were. */
-function watchOpen(engine: string): { most(): Promise<number> } {
-  let most = 0;
-  const over = new AbortController();
-  const watching = (async () => {
-    while (!over.signal.aborted) {
-      most = Math.max(most, await openConnections(engine));
-      await sleep(250);
-    }
-  })();
-  return {
-    async most() {
-      over.abort();
-      await watching;
-      return most;
-    },
-  };
 }
 
 async function openConnections(engine: string): Promise<number> {
@@ -127,16 +139,18 @@ async function ask(url: string, measureMs: number): Promise<Sample[]> {
   const agent = new Agent({ keepAlive: true });
   const samples: Sample[] = [];
   const asked: Promise<void>[] = [];
+  const failures: unknown[] = [];
   const startMs = performance.now();
   for (let dueMs = 0; dueMs < measureMs; dueMs += INTERVAL_MS) {
     const waitMs = startMs + dueMs - performance.now();
     if (waitMs > 0) await sleep(waitMs);
     const note = (): void =>
       void samples.push({ dueMs, tookMs: performance.now() - startMs - dueMs });
-    asked.push(get(`${url}/`, agent).then(note));
+    asked.push(get(`${url}/`, agent).then(note, (error: unknown) => void failures.push(error)));
   }
   await Promise.all(asked);
   agent.destroy();
+  if (failures.length > 0) throw failures[0];
   return samples;
 }
 
@@ -157,24 +171,22 @@ function get(url: string, agent: Agent): Promise<void> {
     asked.on('timeout', () => asked.destroy(new Error('no answer within 10 s')));
     asked.on('error', (error: NodeJS.ErrnoException) => {
       // Both sides may end a connection that was not used for long; clients ask again then, as browsers do.
-      if (asked.reusedSocket && error.code === 'ECONNRESET') resolve(get(url, agent));
-      else reject(error);
+      if (!asked.reusedSocket || error.code !== 'ECONNRESET') return reject(error);
+      resetCount++;
+      resolve(get(url, agent));
     });
     asked.end();
   });
 }
 
-function send(result: SlowClientsResult): void {
-  process.send!(result);
-}
-
-function fail(error: unknown): void {
+function leaveWith(error: unknown): Promise<void> {
   process.stderr.write(`${String(error)}\n`);
   process.exitCode = 1;
-  void leave();
+  return leave();
 }
 
 async function leave(): Promise<void> {
+  tool?.kill();
   await millrace.stop();
   await api.stop();
   await files.stop();

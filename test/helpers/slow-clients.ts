@@ -18,13 +18,28 @@ export interface Attack {
 
 /** p99 of another client, ms, counted from when each of its requests was due. */
 export interface SlowClientsResult {
-  readonly quiet: number;
+  readonly quietMs: number;
   /** Over the attack, from its first connection on. */
-  readonly attacked: number;
-  /** Of that the first 5 s, and the 3 s after them. */
-  readonly beginning: number;
-  readonly held: number;
-  /** Most connections that were open at once. */
-  readonly open: number;
+  readonly attackedMs: number;
+  /** Of that the beginning, while the connections come, and some seconds after it. */
+  readonly beginningMs: number;
+  readonly heldMs: number;
+  /** Connections that are open when the beginning is over. */
+  readonly openCount: number;
+  /** Times that the other client found its connection gone and asked again. */
+  readonly resetCount: number;
+  /** Of Millrace, resident, at the end. */
   readonly memoryMib: number;
+}
+
+/** Questions are answered one after the other. */
+export interface Question {
+  readonly id: number;
+  readonly attack: Attack;
+}
+
+export interface Reply {
+  readonly id: number;
+  /** Or why there is none. */
+  readonly result: SlowClientsResult | string;
 }

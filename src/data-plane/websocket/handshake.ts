@@ -61,10 +61,13 @@ export function acceptOf(key: string): string {
 }
 
 /**
- * Whether a 101 that changes over to WebSocket answers this request: the key's proof, a subprotocol that was offered, no extension that was not.
- * @param asked the request's header block. @param answered the response's.
+ * Whether a 101 answers this request: a change to WebSocket and nothing else, the key's proof, a subprotocol that was
+ * offered, no extension that was not.
+ * @param asked the request's header block. @param changesTo what the answer's Upgrade names; '' = its Connection does not name
+ * Upgrade. @param answered the response's header block.
  */
-export function isAnsweredWell(asked: string, answered: string): boolean {
+export function isAnsweredWell(asked: string, changesTo: string, answered: string): boolean {
+  if (changesTo.toLowerCase() !== 'websocket') return false;
   const [key] = valuesOf(asked, 'sec-websocket-key');
   const accepts = valuesOf(answered, 'sec-websocket-accept');
   if (key === undefined || accepts.length !== 1 || accepts[0] !== acceptOf(key)) return false;

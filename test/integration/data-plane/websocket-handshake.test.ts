@@ -124,6 +124,24 @@ for (const engine of ['uws', 'node'] as const) {
       await untilIdle();
     });
 
+    for (const [what, answer] of [
+      ['in capitals', switching().replace('websocket', 'WebSocket')],
+      [
+        'beside others',
+        switching().replace('Connection: Upgrade', 'Connection: keep-alive, upgrade'),
+      ],
+      [
+        'in a second line',
+        switching().replace('Connection: Upgrade', 'Connection: keep-alive\r\nConnection: Upgrade'),
+      ],
+    ] as const) {
+      test(`a 101 that says Upgrade ${what} is taken`, async () => {
+        upstream.answer = (connection) => connection.send(answer);
+        assert.match(await proxy.exchange(handshake(), hasHead), /^HTTP\/1\.1 101 /);
+        await untilIdle();
+      });
+    }
+
     const misanswered: readonly (readonly [what: string, answer: string])[] = [
       ['without Upgrade', switching().replace('Upgrade: websocket\r\n', '')],
       ['without Connection: Upgrade', switching().replace('Connection: Upgrade\r\n', '')],

@@ -7,6 +7,8 @@ import { temporaryFolder } from '../../helpers/temporary-folder.ts';
 
 test('a kernel that takes any amount of an answer is spoken of', (context) => {
   const file = join(temporaryFolder(context), 'tcp_notsent_lowat');
+  writeFileSync(file, '1048577\n');
+  assert.equal(adviseOnKernel(file)?.value, 1_048_577);
   writeFileSync(file, '4294967295\n');
   const advice = adviseOnKernel(file);
   assert.equal(advice?.setting, 'net.ipv4.tcp_notsent_lowat');

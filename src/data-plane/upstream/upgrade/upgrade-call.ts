@@ -157,8 +157,7 @@ export class UpgradeCall implements UpstreamCall, Timed {
   private begin(): void {
     const { head, pieceStart, pieceEnd } = this.parser;
     const { headerBlock } = head;
-    const isWebSocket = head.namesUpgrade && head.upgrade.toLowerCase() === 'websocket';
-    if (!isWebSocket || !isAnsweredWell(this.askedBlock, headerBlock)) {
+    if (!isAnsweredWell(this.askedBlock, head.changesTo, headerBlock)) {
       return this.fail('bad-response');
     }
     const isCompressed = extensionsOf(headerBlock).includes('permessage-deflate');

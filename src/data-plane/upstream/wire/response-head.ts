@@ -67,7 +67,7 @@ export class ResponseHead implements UpstreamHead {
   /** From `Keep-Alive: timeout=N`, in ms; -1 = not given. */
   keepAliveMs: number;
   /** What Upgrade names, several lines as one list; '' = nothing. */
-  upgrade: string;
+  private upgrade: string;
   private saysClose: boolean;
   private saysKeepAlive: boolean;
   /** What Connection names beside those two, in lower case; null = nothing, as nearly always. */
@@ -102,9 +102,9 @@ export class ResponseHead implements UpstreamHead {
     this.block = '';
   }
 
-  /** Connection names Upgrade, and that names something: of a 101 what is changed over to. Source: RFC 9110 § 7.8. */
-  get namesUpgrade(): boolean {
-    return this.upgrade !== '' && (this.connectionNames?.has('upgrade') ?? false);
+  /** What a 101 changes over to: what Upgrade names, if Connection names Upgrade; else ''. Source: RFC 9110 § 7.8. */
+  get changesTo(): string {
+    return this.connectionNames?.has('upgrade') === true ? this.upgrade : '';
   }
 
   get headerBlock(): string {
