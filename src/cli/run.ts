@@ -7,7 +7,6 @@ import { StartTimeout } from '../control-plane/worker-life.ts';
 import { InputError } from '../errors.ts';
 import { createLogger, logWarnings, type Logger } from '../telemetry/log.ts';
 import { readVersion } from '../version.ts';
-import { adviseOnKernel } from './kernel-advice.ts';
 import { letYoungHeapGrow } from './young-heap.ts';
 
 interface RunOptions {
@@ -44,20 +43,12 @@ async function serve(file: string): Promise<void> {
   const { listeners, admin } = balancer.addresses;
   logger.info({ version: readVersion(), workers: config.workers, listeners, admin }, 'ready');
   logWarnings(logger, warnings);
-  adviseOperator(logger);
   letYoungHeapGrow();
   if (isReloadDue) reload();
   const fault = await isTold;
   await leave(balancer, logger);
   process.off('SIGHUP', onHangUp);
   if (fault !== null) throw fault;
-}
-
-function adviseOperator(logger: Logger): void {
-  const advice = adviseOnKernel();
-  if (advice === null) return;
-  const { message, ...fields } = advice;
-  logger.info(fields, message);
 }
 
 // Told by a signal, or by a fault of the primary, which is returned: the workers can still finish what they have.

@@ -7,6 +7,8 @@ export interface Listener {
    * @throws Error when it cannot be opened.
    */
   listen(): Promise<number>;
+  /** Connections accepted so far. */
+  readonly arrivedCount: number;
   /** Takes no new connections. Open ones go on; their answers ask the client to close. */
   stopAccepting(): void;
   /** Closes everything that is open; exchanges still running see their client go. */

@@ -17,6 +17,7 @@ import { readProxyHeader } from './node/proxy-protocol.ts';
 import { sniffHttp2 } from './node/sniff.ts';
 import { SecureServers } from './node/secure-servers.ts';
 import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
+import type { UnsentBound } from './unsent-bound.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 /** Whether Node can open one port in several threads (`reusePort`): from 22.12. */
@@ -39,12 +40,19 @@ export class NodeListener implements Listener {
   private readonly http2: Http2Sessions | null;
 
   private readonly log: WorkerLog;
+  private readonly unsentBound: UnsentBound;
   private watch: CertificateWatch | null = null;
 
   /** @throws Error when a certificate cannot be used. */
-  constructor(config: ListenerConfig, context: WorkerContext, log: WorkerLog) {
+  constructor(
+    config: ListenerConfig,
+    context: WorkerContext,
+    log: WorkerLog,
+    unsentBound: UnsentBound,
+  ) {
     this.config = config;
     this.log = log;
+    this.unsentBound = unsentBound;
     this.context = context;
     const { protocols, tls } = config;
     const intake = new Intake(config, context);
@@ -71,9 +79,15 @@ export class NodeListener implements Listener {
       this.front.listen(options, () => {
         this.front.off('error', reject);
         const bound = this.front.address();
-        resolve(typeof bound === 'object' && bound !== null ? bound.port : 0);
+        const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
+        if (port > 0) this.unsentBound.apply(port);
+        resolve(port);
       });
     });
+  }
+
+  get arrivedCount(): number {
+    return this.gate.arrivedCount;
   }
 
   stopAccepting(): void {

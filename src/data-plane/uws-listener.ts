@@ -22,6 +22,7 @@ import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
 import { BODY_UPGRADE } from './upstream/engine.ts';
 import { UwsCork } from './uws-cork.ts';
 import { UwsDownstream } from './uws-downstream.ts';
+import type { UnsentBound } from './unsent-bound.ts';
 import { openSecureApp } from './uws-secure-app.ts';
 import { webSocketBehavior } from './uws-websocket.ts';
 import type { WorkerContext } from './worker-context.ts';
@@ -33,6 +34,7 @@ export class UwsListener implements Listener {
   readonly config: ListenerConfig;
   private readonly context: WorkerContext;
   private readonly log: WorkerLog;
+  private readonly unsentBound: UnsentBound;
   private app: TemplatedApp;
   /** Apps with an earlier state of the certificates; their connections go on. */
   private readonly formerApps: TemplatedApp[] = [];
@@ -48,10 +50,16 @@ export class UwsListener implements Listener {
   private listenSocket: us_listen_socket | null = null;
 
   /** @throws Error when a certificate cannot be used. */
-  constructor(config: ListenerConfig, context: WorkerContext, log: WorkerLog) {
+  constructor(
+    config: ListenerConfig,
+    context: WorkerContext,
+    log: WorkerLog,
+    unsentBound: UnsentBound,
+  ) {
     this.config = config;
     this.context = context;
     this.log = log;
+    this.unsentBound = unsentBound;
     this.reader.messageBytesMax = config.limits.webSocketMessageBytes;
     this.forwarding = new Forwarding(config.trustedProxies, config.tls === null ? 'http' : 'https');
     this.gate = context.openGate(config);
@@ -80,6 +88,10 @@ export class UwsListener implements Listener {
       };
       this.listenWith(this.app, onListen);
     });
+  }
+
+  get arrivedCount(): number {
+    return this.gate.arrivedCount;
   }
 
   stopAccepting(): void {
@@ -134,8 +146,14 @@ export class UwsListener implements Listener {
     onListen: (socket: us_listen_socket | false) => void,
   ): void {
     const { address } = this.config;
-    if (address.kind === 'unix') app.listen_unix(onListen, address.path);
-    else app.listen(address.host, address.port, onListen);
+    if (address.kind === 'unix') {
+      app.listen_unix(onListen, address.path);
+      return;
+    }
+    app.listen(address.host, address.port, (socket) => {
+      if (socket !== false) this.unsentBound.apply(us_socket_local_port(socket));
+      onListen(socket);
+    });
   }
 
   /**

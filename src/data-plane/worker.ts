@@ -19,6 +19,7 @@ import { openUndiciEndpoint } from './upstream/undici.ts';
 import { openWireEndpoint } from './upstream/wire/wire-endpoint.ts';
 import type { Listener, WorkerLog } from './listener.ts';
 import { canSharePorts, NodeListener } from './node-listener.ts';
+import { UnsentBound } from './unsent-bound.ts';
 import { UwsListener } from './uws-listener.ts';
 import { WorkerContext } from './worker-context.ts';
 
@@ -27,8 +28,13 @@ const HEARTBEAT_MS = 250;
 /** No request for this long after the last one was answered, and a drain is complete. */
 const DRAIN_QUIET_MS = 100;
 const DRAIN_POLL_MS = 20;
+/** When it drains, a worker to which clients come all the time accepts no longer than this. */
+const ACCEPT_REST_MS = 100;
 /** How long both ends of a WebSocket have to answer the close frame that comes when the drain's time is over. */
 const LEAVE_MS = 1_000;
+
+/** Loaded with this file: a worker that serves is not to wait for it. */
+const unsentBound = await UnsentBound.open();
 
 // Rule broken: Piscina calls a file's default export.
 // oxlint-disable-next-line import/no-default-export
@@ -93,12 +99,14 @@ class WorkerServer {
         throw error;
       }
     }
+    const { advice } = unsentBound;
+    if (worker === 0 && advice !== null) this.log('info', advice.message, advice.fields);
     this.send({ type: 'ready', ports });
   }
 
   private openListener(config: ListenerConfig): Listener {
-    if (config.engine === 'uws') return new UwsListener(config, this.context, this.log);
-    return new NodeListener(config, this.context, this.log);
+    const Engine = config.engine === 'uws' ? UwsListener : NodeListener;
+    return new Engine(config, this.context, this.log, unsentBound);
   }
 
   /** A port or socket that cannot be shared is the first worker's. */
@@ -152,7 +160,7 @@ class WorkerServer {
     if (context.isDraining) return;
     context.isDraining = true;
     setWorkerState(context.state, this.start.worker, WORKER_STATE_DRAINING);
-    for (const listener of this.listeners) listener.stopAccepting();
+    this.stopAccepting();
     const startedMs = performance.now();
     let quietSinceMs = startedMs;
     let deadlineMs = startedMs + timeoutMs;
@@ -178,6 +186,25 @@ class WorkerServer {
       this.leave();
       this.resolve();
     }, DRAIN_POLL_MS);
+  }
+
+  /**
+   * A listening socket that is closed resets the connections that wait at it to be accepted. So those that have come are
+   * accepted first: until the loop has looked once and found none, which may take turns, as Node accepts one a turn.
+   */
+  private stopAccepting(): void {
+    const untilMs = performance.now() + ACCEPT_REST_MS;
+    let arrivedCount = -1;
+    const look = (): void => {
+      const count = this.listeners.reduce((sum, listener) => sum + listener.arrivedCount, 0);
+      if (count === arrivedCount || performance.now() >= untilMs) {
+        for (const listener of this.listeners) listener.stopAccepting();
+        return;
+      }
+      arrivedCount = count;
+      setImmediate(look);
+    };
+    setImmediate(look);
   }
 
   private fail(cause: unknown): void {

@@ -3,10 +3,13 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** Perhaps nobody had accepted it: a client cannot tell. */
+export const RESET_NEW = 'ECONNRESET, new connection';
+
 export interface DriveResult {
   /** Answers by status. */
   readonly statuses: Record<number, number>;
-  /** Failures by code: connections refused, reset, answers cut short. */
+  /** Failures by code: connections refused, reset (those apart that were new: RESET_NEW), answers cut short. */
   readonly errors: Record<string, number>;
   readonly answered: number;
   readonly failed: number;
@@ -37,7 +40,8 @@ export async function drive(url: string, options: DriveOptions): Promise<DriveRe
   const one = (): Promise<void> =>
     new Promise((resolve) => {
       const fail = (error: NodeJS.ErrnoException): void => {
-        const code = error.code ?? error.message;
+        const isResetNew = error.code === 'ECONNRESET' && !outgoing.reusedSocket;
+        const code = isResetNew ? RESET_NEW : (error.code ?? error.message);
         errors[code] = (errors[code] ?? 0) + 1;
         failed++;
         resolve();

@@ -1,8 +1,6 @@
 // Endpoints, Millrace, slowhttptest and another client, in a network namespace of their own (network-namespace.ts).
-// It replies to each Question that it is sent, and leaves with whoever started it. Argument: what net.ipv4.tcp_notsent_lowat is set to
-// here; 0 = left as it is.
+// It replies to each Question that it is sent, and leaves with whoever started it.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { Agent, type ClientRequest, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from './deadline.ts';
@@ -33,9 +31,6 @@ interface Sample {
   readonly dueMs: number;
   readonly tookMs: number;
 }
-
-const lowat = Number(process.argv[2] ?? 0);
-if (lowat > 0) writeFileSync('/proc/sys/net/ipv4/tcp_notsent_lowat', String(lowat));
 
 const api = await EndpointProcess.start('hello', 0);
 const files = await EndpointProcess.start('file', 0);

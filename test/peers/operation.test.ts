@@ -12,12 +12,15 @@ import {
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
-import { drive } from '../helpers/drive.ts';
+import { drive, RESET_NEW } from '../helpers/drive.ts';
 import { eventually, within } from '../helpers/deadline.ts';
 import { MillraceProcess, type State } from '../helpers/millrace-process.ts';
 
 const GIB = 1024 ** 3;
 const PIECE = randomBytes(1024 ** 2);
+
+/** Of 64 clients, in the microseconds before a listening socket is closed. */
+const RESETS_AT_CLOSE_MAX = 2;
 
 const ENGINES = ['wire', 'undici'] as const;
 const backends: Server[] = [];
@@ -162,8 +165,10 @@ for (const engine of ENGINES) {
         });
         stop.abort();
         const result = await load;
-        const others = Object.keys(result.errors).filter((code) => code !== 'ECONNREFUSED');
-        assert.deepEqual(others, [], JSON.stringify(result.errors));
+        // A connection that comes between the last look and the close is the kernel's, which resets it.
+        const { ECONNREFUSED: _refused, [RESET_NEW]: resetCount = 0, ...others } = result.errors;
+        assert.deepEqual(others, {});
+        assert.ok(resetCount <= RESETS_AT_CLOSE_MAX, JSON.stringify(result.errors));
         assert.deepEqual(Object.keys(result.statuses), ['200']);
         assert.equal(await within('exit', 10_000, millrace.exited), 0);
       } finally {

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -14,6 +14,9 @@ import { MillraceProcess } from '../../helpers/millrace-process.ts';
 import { until } from '../../helpers/until.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../../../bin/millrace.js', import.meta.url));
+
+/** No more than a listening socket has room for. */
+const CONNECTIONS_WAITING = 40;
 
 function tree(endpoint: string, rest: object = {}): object {
   return {
@@ -35,6 +38,18 @@ async function holdingBackend(): Promise<{
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return { server, address: `127.0.0.1:${(server.address() as AddressInfo).port}`, waiting };
+}
+
+/** @returns the first line of what comes, or the code of the error that came instead. */
+function firstLine(client: Socket): Promise<string> {
+  return new Promise((resolve) => {
+    client.once('data', (data: Buffer) => {
+      resolve(data.toString('latin1').split('\r\n', 1)[0]!);
+      client.destroy();
+    });
+    client.once('error', ({ code }: NodeJS.ErrnoException) => resolve(String(code)));
+    client.once('close', () => resolve('closed'));
+  });
 }
 
 function close(server: Server): void {
@@ -107,6 +122,42 @@ describe('millrace run', () => {
       close(server);
     }
   });
+
+  for (const engine of ['uws', 'node']) {
+    test(`SIGTERM: connections that wait to be accepted are, and are answered, on ${engine}`, async () => {
+      const server = createServer((_request, response) => response.end('ok'));
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const listeners = [{ name: 'web', address: '127.0.0.1:0', engine }];
+      const millrace = await MillraceProcess.start(tree(`127.0.0.1:${port}`, { listeners }));
+      try {
+        // While it stands still the kernel makes the connections, and the signal waits with them.
+        millrace.child.kill('SIGSTOP');
+        const answers = Array.from({ length: CONNECTIONS_WAITING }, async () => {
+          const address = new URL(millrace.url('/'));
+          const client = connect(Number(address.port), address.hostname);
+          await once(client, 'connect');
+          client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+          return { client, answer: firstLine(client) };
+        });
+        const clients = await within('the connections', 10_000, Promise.all(answers));
+        millrace.child.kill('SIGTERM');
+        millrace.child.kill('SIGCONT');
+        const lines = await within(
+          'the answers',
+          10_000,
+          Promise.all(clients.map(({ answer }) => answer)),
+        );
+        assert.deepEqual([...new Set(lines)], ['HTTP/1.1 200 OK']);
+        assert.equal(await within('exit', 10_000, millrace.exited), 0);
+      } finally {
+        millrace.child.kill('SIGCONT');
+        await millrace.stop();
+        close(server);
+      }
+    });
+  }
 
   test('what does not finish within drainTimeout is cut, exit 0', async () => {
     const { server, address, waiting } = await holdingBackend();
