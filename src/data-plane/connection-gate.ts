@@ -13,8 +13,6 @@ export class ConnectionGate {
   private readonly cap: number;
   private readonly capPerAddress: number;
   private isRetired = false;
-  /** Connections that have come to this worker, those closed again at once, too. */
-  arrivedCount = 0;
 
   /** @param cap @param capPerAddress 0 = unlimited. */
   constructor(buffers: ListenerGateBuffers, worker: number, cap: number, capPerAddress: number) {
@@ -26,7 +24,6 @@ export class ConnectionGate {
 
   /** @returns false: the connection is to be closed. True: leave() follows when it is. */
   enter(): boolean {
-    this.arrivedCount++;
     if (this.gate.enter(this.cap)) return true;
     this.gate.countRefused();
     return false;

@@ -7,7 +7,7 @@ export interface Listener {
    * @throws Error when it cannot be opened.
    */
   listen(): Promise<number>;
-  /** Connections accepted so far. */
+  /** Connections accepted so far, those closed again at once, too. */
   readonly arrivedCount: number;
   /** Takes no new connections. Open ones go on; their answers ask the client to close. */
   stopAccepting(): void;

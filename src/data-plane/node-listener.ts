@@ -28,6 +28,7 @@ export function canSharePorts(nodeVersion: string = process.versions.node): bool
 
 export class NodeListener implements Listener {
   readonly config: ListenerConfig;
+  arrivedCount = 0;
   private readonly front: Server;
   private readonly secure: SecureServers | null;
   private readonly passthrough: Passthrough | null;
@@ -86,10 +87,6 @@ export class NodeListener implements Listener {
     });
   }
 
-  get arrivedCount(): number {
-    return this.gate.arrivedCount;
-  }
-
   stopAccepting(): void {
     this.watch?.stop();
     this.front.close();
@@ -106,6 +103,7 @@ export class NodeListener implements Listener {
 
   /** A connection was accepted; nothing of it has been read. */
   private arrive(socket: Socket): void {
+    this.arrivedCount++;
     // A client that has reset its connection already has no address, but its request could still be read: with the
     // rights of a unix socket, where nobody has one.
     const isNobody = this.config.address.kind === 'tcp' && socket.remoteAddress === undefined;

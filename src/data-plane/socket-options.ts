@@ -1,6 +1,6 @@
 // Options of listening sockets for which neither Node nor uWebSockets.js has a call: setsockopt() of the C library is
 // called itself. Linux only; its headers say what the numbers are (asm-generic/socket.h, linux/tcp.h).
-import { readdirSync } from 'node:fs';
+import { closeSync, openSync, readdirSync } from 'node:fs';
 
 const SOL_SOCKET = 1;
 const SO_ACCEPTCONN = 30;
@@ -36,35 +36,34 @@ export class SocketOptions {
     this.calls = calls;
   }
 
-  /** @returns null where the C library cannot be called: another system, or the optional package is not installed. */
-  static async load(): Promise<SocketOptions | null> {
-    if (process.platform !== 'linux') return null;
-    try {
-      const { default: koffi } = await import('koffi');
-      const library = koffi.load(null);
-      const declare = (declaration: string): unknown => library.func(declaration);
-      const calls = {
-        setsockopt: declare('int setsockopt(int, int, int, int *, uint32_t)'),
-        getsockopt: declare('int getsockopt(int, int, int, int *, uint32_t *)'),
-        getsockname: declare('int getsockname(int, uint8_t *, uint32_t *)'),
-      };
-      return new SocketOptions(calls as SocketCalls);
-    } catch {
-      return null;
-    }
+  /** @throws Error where the C library cannot be called: the optional package is not installed, or not for this system. */
+  static async load(): Promise<SocketOptions> {
+    const { default: koffi } = await import('koffi');
+    const library = koffi.load(null);
+    const declare = (declaration: string): unknown => library.func(declaration);
+    const calls = {
+      setsockopt: declare('int setsockopt(int, int, int, int *, uint32_t)'),
+      getsockopt: declare('int getsockopt(int, int, int, int *, uint32_t *)'),
+      getsockname: declare('int getsockname(int, uint8_t *, uint32_t *)'),
+    };
+    return new SocketOptions(calls as SocketCalls);
   }
 
   /**
-   * Bounds what may wait to be sent, beyond what is on its way, in each connection that this process accepts on a port
-   * from now on: they inherit it.
+   * Bounds what may wait to be sent, beyond what is on its way, in each connection that is made to a port from now on: it
+   * has the option from its listening socket.
    * @param bytes the kernel takes no more of an answer once so many wait.
-   * @returns listening sockets that have it now: all that are open on the port, those of other threads, too.
+   * @param likelyFile perhaps the port's listening socket; all open files are looked through where it is not. -1: unknown.
+   * @returns listening sockets that have it now; all that are open on the port, those of other threads, too, where they
+   * had to be looked for.
    */
-  boundUnsent(port: number, bytes: number): number {
+  boundUnsent(port: number, bytes: number, likelyFile = -1): number {
     const value = Int32Array.of(bytes);
     const set = (file: number): boolean =>
+      this.isListening(file, port) &&
       this.calls.setsockopt(file, IPPROTO_TCP, TCP_NOTSENT_LOWAT, value, INT_BYTES) === 0;
-    return openFiles().filter((file) => this.isListening(file, port) && set(file)).length;
+    if (likelyFile >= 0 && set(likelyFile)) return 1;
+    return openFiles().filter(set).length;
   }
 
   private isListening(file: number, port: number): boolean {
@@ -83,6 +82,17 @@ export class SocketOptions {
     const family = new Uint16Array(address.buffer)[0];
     if (family !== AF_INET && family !== AF_INET6) return 0;
     return new DataView(address.buffer).getUint16(PORT_OFFSET);
+  }
+}
+
+/** @returns the number that the next file to be opened has, unless another thread is faster; -1: unknown. */
+export function nextFile(): number {
+  try {
+    const file = openSync('/dev/null', 'r');
+    closeSync(file);
+    return file;
+  } catch {
+    return -1;
   }
 }
 

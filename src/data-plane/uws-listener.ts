@@ -32,6 +32,7 @@ _cfg('999999990007');
 
 export class UwsListener implements Listener {
   readonly config: ListenerConfig;
+  arrivedCount = 0;
   private readonly context: WorkerContext;
   private readonly log: WorkerLog;
   private readonly unsentBound: UnsentBound;
@@ -90,10 +91,6 @@ export class UwsListener implements Listener {
     });
   }
 
-  get arrivedCount(): number {
-    return this.gate.arrivedCount;
-  }
-
   stopAccepting(): void {
     this.watch?.stop();
     if (this.listenSocket === null) return;
@@ -127,7 +124,10 @@ export class UwsListener implements Listener {
     if (count < 0) {
       if (this.isRefusing) return;
       this.countLeave();
-    } else if (this.gate.enter()) {
+      return;
+    }
+    this.arrivedCount++;
+    if (this.gate.enter()) {
       this.soleOrigin.onOpen(() => this.originOf(res));
     } else {
       this.isRefusing = true;
@@ -150,8 +150,9 @@ export class UwsListener implements Listener {
       app.listen_unix(onListen, address.path);
       return;
     }
+    const likelyFile = this.unsentBound.nextFile();
     app.listen(address.host, address.port, (socket) => {
-      if (socket !== false) this.unsentBound.apply(us_socket_local_port(socket));
+      if (socket !== false) this.unsentBound.apply(us_socket_local_port(socket), likelyFile);
       onListen(socket);
     });
   }

@@ -29,7 +29,7 @@ const HEARTBEAT_MS = 250;
 const DRAIN_QUIET_MS = 100;
 const DRAIN_POLL_MS = 20;
 /** When it drains, a worker to which clients come all the time accepts no longer than this. */
-const ACCEPT_REST_MS = 100;
+const ACCEPT_REST_MS = 500;
 /** How long both ends of a WebSocket have to answer the close frame that comes when the drain's time is over. */
 const LEAVE_MS = 1_000;
 
@@ -49,6 +49,7 @@ class WorkerServer {
   private readonly wheel: CoarseTimerWheel = new CoarseTimerWheel(systemClock);
   private listeners: Listener[] = [];
   private heartbeat: NodeJS.Timeout | null = null;
+  private drainPoll: NodeJS.Timeout | null = null;
   private resolve: () => void = () => undefined;
   private reject: (error: Error) => void = () => undefined;
   private readonly onFailure = (cause: unknown): void => this.fail(cause);
@@ -94,6 +95,8 @@ class WorkerServer {
         const listener = this.openListener(config);
         this.listeners.push(listener);
         ports[config.name] = await listener.listen();
+        // Told to drain while it was opened.
+        if (context.isDraining) listener.stopAccepting();
       } catch (error) {
         this.send({ type: 'listen-failed', listener: config.name, reason: messageOf(error) });
         throw error;
@@ -160,16 +163,18 @@ class WorkerServer {
     if (context.isDraining) return;
     context.isDraining = true;
     setWorkerState(context.state, this.start.worker, WORKER_STATE_DRAINING);
-    this.stopAccepting();
-    const startedMs = performance.now();
-    let quietSinceMs = startedMs;
-    let deadlineMs = startedMs + timeoutMs;
+    let deadlineMs = performance.now() + timeoutMs;
+    let quietSinceMs = Infinity;
+    this.acceptWaiting(() => {
+      for (const listener of this.listeners) listener.stopAccepting();
+      quietSinceMs = performance.now();
+    });
     let cutCount = 0;
     let hasLeft = false;
-    const poll = setInterval(() => {
+    this.drainPoll = setInterval(() => {
       const nowMs = performance.now();
       // Clients with an open connection may send one more request; its answer asks them to close.
-      if (context.activeCount > 0) quietSinceMs = nowMs;
+      if (context.activeCount > 0) quietSinceMs = Math.max(quietSinceMs, nowMs);
       const isQuiet = nowMs - quietSinceMs >= DRAIN_QUIET_MS;
       if (!isQuiet && nowMs < deadlineMs) return;
       if (!isQuiet && !hasLeft) {
@@ -180,7 +185,6 @@ class WorkerServer {
           return;
         }
       }
-      clearInterval(poll);
       this.close(WORKER_STATE_STOPPED);
       this.send({ type: 'drained', cutCount });
       this.leave();
@@ -192,15 +196,13 @@ class WorkerServer {
    * A listening socket that is closed resets the connections that wait at it to be accepted. So those that have come are
    * accepted first: until the loop has looked once and found none, which may take turns, as Node accepts one a turn.
    */
-  private stopAccepting(): void {
+  private acceptWaiting(done: () => void): void {
     const untilMs = performance.now() + ACCEPT_REST_MS;
     let arrivedCount = -1;
     const look = (): void => {
       const count = this.listeners.reduce((sum, listener) => sum + listener.arrivedCount, 0);
-      if (count === arrivedCount || performance.now() >= untilMs) {
-        for (const listener of this.listeners) listener.stopAccepting();
-        return;
-      }
+      const isFirst = arrivedCount < 0;
+      if (count === arrivedCount || (!isFirst && performance.now() >= untilMs)) return done();
       arrivedCount = count;
       setImmediate(look);
     };
@@ -221,6 +223,8 @@ class WorkerServer {
   private close(state: number): void {
     if (this.heartbeat !== null) clearInterval(this.heartbeat);
     this.heartbeat = null;
+    if (this.drainPoll !== null) clearInterval(this.drainPoll);
+    this.drainPoll = null;
     for (const listener of this.listeners) listener.close();
     this.listeners = [];
     this.context.close();

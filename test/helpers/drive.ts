@@ -39,8 +39,9 @@ export async function drive(url: string, options: DriveOptions): Promise<DriveRe
   let failed = 0;
   const one = (): Promise<void> =>
     new Promise((resolve) => {
+      let isAnswering = false;
       const fail = (error: NodeJS.ErrnoException): void => {
-        const isResetNew = error.code === 'ECONNRESET' && !outgoing.reusedSocket;
+        const isResetNew = error.code === 'ECONNRESET' && !outgoing.reusedSocket && !isAnswering;
         const code = isResetNew ? RESET_NEW : (error.code ?? error.message);
         errors[code] = (errors[code] ?? 0) + 1;
         failed++;
@@ -50,6 +51,7 @@ export async function drive(url: string, options: DriveOptions): Promise<DriveRe
         url,
         { agent, method: options.method ?? 'GET', headers: options.headers ?? {} },
         (response) => {
+          isAnswering = true;
           const chunks: Buffer[] = [];
           response.on('data', (chunk: Buffer) => chunks.push(chunk));
           response.on('error', fail);

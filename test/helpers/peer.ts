@@ -11,6 +11,18 @@ export function missingPeers(...programs: string[]): string | false {
   return missing.length === 0 ? false : `not installed: ${missing.join(', ')}`;
 }
 
+/** The same of tests that need the option of sockets that no Node sets: on Linux, with the optional package. */
+export function missingSocketOptions(): string | false {
+  if (process.platform !== 'linux') return 'not Linux';
+  if (process.env['MILLRACE_REQUIRE_PEERS'] === '1') return false;
+  try {
+    import.meta.resolve('koffi');
+    return false;
+  } catch {
+    return 'koffi is not installed';
+  }
+}
+
 function isInstalled(program: string): boolean {
   try {
     execFileSync('sh', ['-c', 'command -v "$1"', 'sh', program], { stdio: 'ignore' });

@@ -75,7 +75,8 @@ export class Http2Sessions {
     session.on('close', () => this.sessions.delete(session));
     // What it would say comes as the end of its streams, too.
     session.on('error', () => undefined);
-    if (this.intake.context.isDraining) session.close();
+    // Closed at once, it would be gone before its first request, which was accepted with it, is read.
+    if (this.intake.context.isDraining) session.once('stream', () => session.close());
     const { config, context } = this.intake;
     const watch = new SessionWatch(session, config.limits.idleTimeoutMs, context.clock);
     session.on(

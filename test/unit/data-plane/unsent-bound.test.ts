@@ -2,16 +2,18 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { SocketOptions } from '../../../src/data-plane/socket-options.ts';
+import { describe, test } from 'node:test';
+import { nextFile, SocketOptions } from '../../../src/data-plane/socket-options.ts';
 import { readSetting, UnsentBound } from '../../../src/data-plane/unsent-bound.ts';
+import { missingSocketOptions } from '../../helpers/peer.ts';
 import { temporaryFolder } from '../../helpers/temporary-folder.ts';
 
 const UNBOUNDED = 2 ** 32 - 1;
 
 test("where the bound cannot be set for a socket, the operator is told of the system's setting", () => {
-  const bound = new UnsentBound(UNBOUNDED, null);
+  const bound = new UnsentBound(UNBOUNDED, 'not installed');
   assert.equal(bound.advice, null);
   bound.apply(80);
   assert.match(
@@ -22,34 +24,53 @@ test("where the bound cannot be set for a socket, the operator is told of the sy
     setting: 'net.ipv4.tcp_notsent_lowat',
     value: UNBOUNDED,
     advised: 131_072,
+    why: 'not installed',
   });
 });
 
-test('a system that is bounded, or has no such setting, is left alone and not spoken of', () => {
-  for (const setting of [131_072, 1_048_576, null]) {
-    const bound = new UnsentBound(setting, null);
+test('a system that is bounded is left alone and not spoken of', () => {
+  for (const setting of [131_072, 1_048_576]) {
+    const bound = new UnsentBound(setting, 'not installed');
     bound.apply(80);
     assert.equal(bound.advice, null, String(setting));
   }
 });
 
-const options = await SocketOptions.load();
+test('a system that does not say is taken for one without a bound', () => {
+  const bound = new UnsentBound(null, 'not installed');
+  bound.apply(80);
+  assert.equal(bound.advice!.fields['value'], null);
+});
 
-test(
-  'it is set on the sockets that listen on a port, and on no other',
-  { skip: options === null ? 'the C library cannot be called here' : undefined },
-  async (context) => {
-    const server = createServer().listen(0, '::1');
-    context.after(() => server.close());
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    assert.equal(options!.boundUnsent(port, 131_072), 1);
-    assert.equal(options!.boundUnsent(port === 65_535 ? 1 : port + 1, 131_072), 0);
-    const bound = new UnsentBound(UNBOUNDED, options);
-    bound.apply(port);
-    assert.equal(bound.advice, null);
-  },
-);
+describe('on listening sockets', { skip: missingSocketOptions() }, () => {
+  for (const host of ['127.0.0.1', '::1']) {
+    const skip = host === '::1' && !hasIpv6() ? 'no IPv6 here' : undefined;
+    test(`it is set on those of a port, and on no other, on ${host}`, { skip }, async (context) => {
+      const options = await SocketOptions.load();
+      const likelyFile = nextFile();
+      const server = createServer().listen(0, host);
+      context.after(() => server.close());
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      assert.equal(options.boundUnsent(port, 131_072), 1);
+      for (const file of [likelyFile, 0, 1_000_000]) {
+        assert.equal(options.boundUnsent(port, 131_072, file), 1, String(file));
+      }
+      assert.equal(options.boundUnsent(port === 65_535 ? 1 : port + 1, 131_072, likelyFile), 0);
+      const bound = new UnsentBound(UNBOUNDED, options);
+      bound.apply(port);
+      assert.equal(bound.advice, null);
+      bound.apply(port === 65_535 ? 1 : port + 1);
+      assert.match(String(bound.advice!.fields['why']), /no listening socket/);
+    });
+  }
+});
+
+function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((ends) =>
+    ends!.some((end) => end.address === '::1'),
+  );
+}
 
 test('what the system says is read; what is no number, or not there, is no setting', (context) => {
   const folder = temporaryFolder(context);
