@@ -222,9 +222,17 @@ for (const engine of ENGINES) {
         const expected = createHash('sha256');
         for (let sent = 0; sent < GIB; sent += PIECE.length) expected.update(PIECE);
         const digest = expected.digest('hex');
-        assert.equal(await upload(millrace.url('/upload')), digest);
-        assert.equal(await download(millrace.url('/download'), 0), digest);
-        assert.equal(await download(millrace.url('/download'), 10), digest);
+        const told = (phase: string) => (error: Error) => {
+          const log = JSON.stringify(millrace.log.filter(({ level }) => level !== 'info'));
+          throw new Error(`${phase}: ${error.message}; log ${log}`, { cause: error });
+        };
+        const uploaded = await upload(millrace.url('/upload')).catch(told('upload'));
+        assert.equal(uploaded, digest);
+        for (const slowSeconds of [0, 10]) {
+          const phase = `download, slow for ${slowSeconds} s`;
+          const received = download(millrace.url('/download'), slowSeconds).catch(told(phase));
+          assert.equal(await received, digest);
+        }
         const mib = millrace.memoryMib('VmHWM');
         assert.ok(mib < 300, `${mib} MiB resident`);
       } finally {
