@@ -62,16 +62,23 @@ export class SocketOptions {
     const set = (file: number): boolean =>
       this.isListening(file, port) &&
       this.calls.setsockopt(file, IPPROTO_TCP, TCP_NOTSENT_LOWAT, value, INT_BYTES) === 0;
-    if (likelyFile >= 0 && set(likelyFile)) return 1;
+    // Threads that open the port at the same time expect the same number. Whose it is not finds it set by the other, or
+    // has set it for the other, which then finds it set: one of the two looks through all, and both are open by then.
+    const isNew =
+      likelyFile >= 0 && this.read(likelyFile, IPPROTO_TCP, TCP_NOTSENT_LOWAT) !== bytes;
+    if (isNew && set(likelyFile)) return 1;
     return openFiles().filter(set).length;
   }
 
   private isListening(file: number, port: number): boolean {
+    return this.read(file, SOL_SOCKET, SO_ACCEPTCONN) > 0 && this.portOf(file) === port;
+  }
+
+  /** @returns -1: no such option there. */
+  private read(file: number, level: number, name: number): number {
     const value = Int32Array.of(0);
     const bytes = Uint32Array.of(INT_BYTES);
-    const isKnown =
-      this.calls.getsockopt(file, SOL_SOCKET, SO_ACCEPTCONN, value, bytes) === 0 && value[0] !== 0;
-    return isKnown && this.portOf(file) === port;
+    return this.calls.getsockopt(file, level, name, value, bytes) === 0 ? value[0]! : -1;
   }
 
   /** @returns 0 for a socket without a port. */

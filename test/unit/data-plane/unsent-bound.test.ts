@@ -52,8 +52,7 @@ describe('on listening sockets', { skip: missingSocketOptions() }, () => {
       context.after(() => server.close());
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;
-      assert.equal(options.boundUnsent(port, 131_072), 1);
-      for (const file of [likelyFile, 0, 1_000_000]) {
+      for (const file of [likelyFile, 0, 1_000_000, -1]) {
         assert.equal(options.boundUnsent(port, 131_072, file), 1, String(file));
       }
       assert.equal(options.boundUnsent(port === 65_535 ? 1 : port + 1, 131_072, likelyFile), 0);
@@ -64,6 +63,21 @@ describe('on listening sockets', { skip: missingSocketOptions() }, () => {
       assert.match(String(bound.advice!.fields['why']), /no listening socket/);
     });
   }
+
+  test('where another socket of the port has the number that was expected, both are set', async (context) => {
+    const options = await SocketOptions.load();
+    const likelyFile = nextFile();
+    const first = createServer().listen(0, '127.0.0.1');
+    context.after(() => first.close());
+    await once(first, 'listening');
+    const { port } = first.address() as AddressInfo;
+    const second = createServer().listen(port, '127.0.0.2');
+    context.after(() => second.close());
+    await once(second, 'listening');
+    // Whoever comes first, for whichever of the two.
+    const counts = [1, 2].map(() => options.boundUnsent(port, 131_072, likelyFile));
+    assert.deepEqual(counts, [1, 2]);
+  });
 });
 
 function hasIpv6(): boolean {
