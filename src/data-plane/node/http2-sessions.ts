@@ -35,6 +35,8 @@ export class Http2Sessions {
   private readonly intake: Intake;
   private readonly server: Http2Server;
   private readonly sessions: Set<ServerHttp2Session> = new Set();
+  /** Those that have had no stream yet. */
+  private readonly unused: Set<ServerHttp2Session> = new Set();
   /** Of the socket being handed over. */
   private arriving: Peer | null = null;
 
@@ -65,18 +67,29 @@ export class Http2Sessions {
     this.arriving = null;
   }
 
-  /** Asks the clients to open no more streams; sessions end with their last one. */
+  /**
+   * Asks the clients to open no more streams; sessions end with their last one. Those that have had none may have one:
+   * its request is on its way, and a session without a stream would be gone at once.
+   */
   stopAccepting(): void {
-    for (const session of this.sessions) session.close();
+    for (const session of this.sessions) {
+      if (!this.unused.has(session)) session.close();
+    }
   }
 
   private open(session: ServerHttp2Session, peer: Peer): void {
     this.sessions.add(session);
-    session.on('close', () => this.sessions.delete(session));
+    this.unused.add(session);
+    session.on('close', () => {
+      this.sessions.delete(session);
+      this.unused.delete(session);
+    });
+    session.once('stream', () => {
+      this.unused.delete(session);
+      if (this.intake.context.isDraining) session.close();
+    });
     // What it would say comes as the end of its streams, too.
     session.on('error', () => undefined);
-    // Closed at once, it would be gone before its first request, which was accepted with it, is read.
-    if (this.intake.context.isDraining) session.once('stream', () => session.close());
     const { config, context } = this.intake;
     const watch = new SessionWatch(session, config.limits.idleTimeoutMs, context.clock);
     session.on(
