@@ -19,7 +19,6 @@ import {
 const INTERVAL_MS = 10;
 const QUIET_MS = 5_000;
 const BEGINNING_MS = 5_000;
-const HELD_MS = 3_000;
 /** Long enough for the first that are closed for being slow, and for those that come in their place. */
 const ATTACKED_MS = 15_000;
 
@@ -78,12 +77,10 @@ async function measure({ engine, kind, rate }: Attack): Promise<SlowClientsResul
       ask(url, ATTACKED_MS),
       sleep(BEGINNING_MS).then(() => openConnections(engine)),
     ]);
-    const heldUntil = BEGINNING_MS + HELD_MS;
     return {
       quietMs: p99(quiet),
       attackedMs: p99(attacked),
       beginningMs: p99(attacked.filter(({ dueMs }) => dueMs < BEGINNING_MS)),
-      heldMs: p99(attacked.filter(({ dueMs }) => dueMs >= BEGINNING_MS && dueMs < heldUntil)),
       openCount,
       resetCount,
       memoryMib: Math.round(millrace.memoryMib('VmRSS')),

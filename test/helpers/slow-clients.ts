@@ -23,7 +23,6 @@ export interface SlowClientsResult {
   readonly attackedMs: number;
   /** Of that the beginning, while the connections come, and some seconds after it. */
   readonly beginningMs: number;
-  readonly heldMs: number;
   /** Connections that are open when the beginning is over. */
   readonly openCount: number;
   /** Times that the other client found its connection gone and asked again. */

@@ -74,10 +74,10 @@ function isAttacked({ openCount, resetCount }: SlowClientsResult): boolean {
 }
 
 function textOf(result: SlowClientsResult): string {
-  const { quietMs, attackedMs, beginningMs, heldMs, openCount, resetCount, memoryMib } = result;
+  const { quietMs, attackedMs, beginningMs, openCount, resetCount, memoryMib } = result;
   return (
     `p99 ${quietMs.toFixed(2)} ms before, ${attackedMs.toFixed(2)} ms during ` +
-    `(${beginningMs.toFixed(2)} at its beginning, ${heldMs.toFixed(2)} then); ` +
+    `(${beginningMs.toFixed(2)} at its beginning); ` +
     `${openCount} connections, ${resetCount} asked again, ${memoryMib} MiB`
   );
 }
