@@ -97,6 +97,8 @@ export class RequestReader {
 
   private headerBytes = 0;
   private hostCount = 0;
+  /** The last one that was looked at and found sound; most requests name it again. */
+  private soundHost = '';
   private contentLength = '';
   private contentLengthConflict = false;
   private transferEncoding = '';
@@ -120,7 +122,9 @@ export class RequestReader {
     headerBytesMax = Infinity,
   ): ExchangeErrorCode | '' {
     this.reset();
-    this.method = req.getCaseSensitiveMethod();
+    const method = req.getCaseSensitiveMethod();
+    // The constant in place of an equal text: later comparisons end at once, and its hash is known.
+    this.method = method === 'GET' ? 'GET' : method;
     this.path = req.getUrl();
     this.query = req.getQuery();
     this.target = this.query === undefined ? this.path : this.path + '?' + this.query;
@@ -263,7 +267,7 @@ export class RequestReader {
 
   private check(headerCountMax: number): ExchangeErrorCode | '' {
     if (this.headerCount > headerCountMax) return 'header-limit';
-    if (this.hostCount !== 1 || !HOST.test(this.host)) return 'bad-request';
+    if (this.hostCount !== 1 || !this.isHostSound()) return 'bad-request';
     if (FORBIDDEN_IN_TARGET.test(this.target)) return 'bad-request';
     if (this.target.charCodeAt(0) !== 0x2f && !this.isServerWide()) return 'bad-request';
     if (this.hasFoldedName || FORBIDDEN_IN_BLOCK.test(this.block)) return 'bad-request';
@@ -284,6 +288,13 @@ export class RequestReader {
     }
     if (this.connection !== '') this.removeConnectionNamed();
     return this.upgrade === '' ? '' : this.readUpgrade();
+  }
+
+  private isHostSound(): boolean {
+    if (this.host === this.soundHost) return true;
+    if (!HOST.test(this.host)) return false;
+    this.soundHost = this.host;
+    return true;
   }
 
   /** Only WebSocket is spoken beside HTTP; other offers to change the protocol are not taken up. RFC 9110 § 7.8. */

@@ -4,7 +4,6 @@ import type { HttpResponse, us_socket_context_t } from 'uWebSockets.js';
 import type { ListenerConfig } from '../config/config.ts';
 import { EXCHANGE_ERRORS, type ExchangeErrorCode, errorIndexOf } from '../errors.ts';
 import { BodyArrival } from './body-arrival.ts';
-import { copyOf } from './byte-copy.ts';
 import {
   BODY_ABSENT,
   BODY_UNSIZED,
@@ -17,6 +16,7 @@ import { latin1Bytes } from './latin1.ts';
 import { answerText, reasonOf, statusOf, UPGRADE_DETAILS } from './own-answer.ts';
 import type { RequestReader } from './request-reader.ts';
 import { BODY_CHUNKED, BODY_NONE, type UpstreamHead } from './upstream/engine.ts';
+import { copyForTurn } from './turn-copy.ts';
 import { type Flushable, turnEnd } from './upstream/turn-end.ts';
 import type { UwsCork } from './uws-cork.ts';
 import { type UwsSocketData, UwsWebSocket } from './uws-websocket.ts';
@@ -243,8 +243,8 @@ export class UwsDownstream implements Downstream, Flushable {
   /** Keeps a copy of a whole answer until the end of the turn. @returns false: it is too large. */
   private hold(body: Uint8Array): boolean {
     if (body.length > WHOLE_BYTES_MAX) return false;
-    if (this.headBytes !== null) this.headBytes = copyOf(this.headBytes);
-    this.chunk = copyOf(body);
+    if (this.headBytes !== null) this.headBytes = copyForTurn(this.headBytes);
+    this.chunk = copyForTurn(body);
     this.isHeld = true;
     turnEnd.add(this);
     return true;
@@ -534,7 +534,7 @@ function isEndInDoubt({ method, bodyLength }: RequestReader): boolean {
   if (bodyLength === BODY_CHUNKED) return true;
   // Headers behind one with an empty name are hidden, a length among them; clients send these methods with a length,
   // were it 0 (RFC 9110 § 8.6).
-  return bodyLength === BODY_NONE && CONTENT_METHODS.has(method);
+  return bodyLength === BODY_NONE && method !== 'GET' && CONTENT_METHODS.has(method);
 }
 
 /** Whether the body is server-sent events, as text. @param block as in UpstreamHead. */

@@ -1,6 +1,6 @@
 // Values that fade with time, for the scores of policies: an endpoint's smoothed response time and its recent
-// picks. All workers write them; a value is a float32 in an Int32 word, swapped whole. Scores read it plainly, as
-// upstream-table.ts says. Times are passed in.
+// picks. All workers write them; a value is a float32 in an Int32 word, swapped whole. All else is read and written
+// plainly, as upstream-table.ts says: a swap on a value that is not the present one fails. Times are passed in.
 // Called by outcome.ts when an attempt ends and by policies through their table when one is picked.
 import {
   SLOT_EWMA_AT_MS,
@@ -62,8 +62,8 @@ export function updatePeakEwma(
   // 0 stands for no sample.
   const sample = sampleUs > 1 ? sampleUs : 1;
   for (let attempt = 0; attempt < UPDATE_ATTEMPTS_MAX; attempt++) {
-    const atMs = Atomics.load(slots, slot * SLOT_WORDS + SLOT_EWMA_AT_MS);
-    const bits = Atomics.load(slots, word);
+    const atMs = slots[slot * SLOT_WORDS + SLOT_EWMA_AT_MS]!;
+    const bits = slots[word]!;
     const value = floatOf(bits);
     let next = sample;
     if (bits !== 0 && sample < value) {
@@ -72,7 +72,7 @@ export function updatePeakEwma(
       next = value * kept + sample * (1 - kept);
     }
     if (Atomics.compareExchange(slots, word, bits, bitsOf(next)) === bits) {
-      Atomics.store(slots, slot * SLOT_WORDS + SLOT_EWMA_AT_MS, nowMs);
+      slots[slot * SLOT_WORDS + SLOT_EWMA_AT_MS] = nowMs;
       return;
     }
   }
@@ -104,11 +104,11 @@ export function addRecentPick(
 ): void {
   const word = slot * SLOT_WORDS + SLOT_RECENT;
   for (let attempt = 0; attempt < UPDATE_ATTEMPTS_MAX; attempt++) {
-    const atMs = Atomics.load(slots, slot * SLOT_WORDS + SLOT_RECENT_AT_MS);
-    const bits = Atomics.load(slots, word);
+    const atMs = slots[slot * SLOT_WORDS + SLOT_RECENT_AT_MS]!;
+    const bits = slots[word]!;
     const next = floatOf(bits) * fading((Math.LN2 * elapsedMs(atMs, nowMs)) / halfLifeMs) + 1;
     if (Atomics.compareExchange(slots, word, bits, bitsOf(next)) === bits) {
-      Atomics.store(slots, slot * SLOT_WORDS + SLOT_RECENT_AT_MS, nowMs);
+      slots[slot * SLOT_WORDS + SLOT_RECENT_AT_MS] = nowMs;
       return;
     }
   }

@@ -10,12 +10,15 @@ export interface Flushable {
 
 /** Calls each item once, at the end of the turn in which it was added. */
 export class TurnEnd {
+  /** Counts turns: goes up before the items of one are called. Those that are added from then on are the next one's. */
+  turn: number;
   private items: Flushable[];
   private spare: Flushable[];
   private isScheduled: boolean;
   private readonly run: () => void;
 
   constructor() {
+    this.turn = 0;
     this.items = [];
     this.spare = [];
     this.isScheduled = false;
@@ -34,6 +37,7 @@ export class TurnEnd {
   private flushAll(): void {
     const { items } = this;
     this.isScheduled = false;
+    this.turn++;
     this.items = this.spare;
     this.spare = items;
     for (let index = 0; index < items.length; index++) items[index]!.flush();

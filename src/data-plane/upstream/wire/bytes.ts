@@ -36,3 +36,25 @@ export function trimEnd(bytes: Uint8Array, start: number, end: number): number {
   while (index > start && (bytes[index - 1] === SPACE || bytes[index - 1] === TAB)) index -= 1;
   return index;
 }
+
+let viewedBytes: Uint8Array | null = null;
+let view: DataView = new DataView(new ArrayBuffer(0));
+
+/** The same memory, to be read four bytes at a time. The view of one buffer is kept: a thread reads nearly all into one. */
+export function wordsOf(bytes: Uint8Array): DataView {
+  if (bytes !== viewedBytes) {
+    viewedBytes = bytes;
+    view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+  return view;
+}
+
+/**
+ * Whether one of the four bytes of a word is below 0x20 or 0x7f. A subtraction borrows from the next byte only where it
+ * has found one, so the answer is exact. Source: S. E. Anderson, Bit Twiddling Hacks, "hasless" and "haszero".
+ */
+export function hasControl(word: number): boolean {
+  const del = word ^ 0x7f7f7f7f;
+  const found = ((word - 0x20202020) & ~word) | ((del - 0x01010101) & ~del);
+  return (found & 0x80808080) !== 0;
+}

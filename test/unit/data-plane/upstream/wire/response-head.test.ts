@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ResponseHead } from '../../../../../src/data-plane/upstream/wire/response-head.ts';
+import {
+  HEAD_BAD,
+  HEAD_INCOMPLETE,
+  ResponseHead,
+} from '../../../../../src/data-plane/upstream/wire/response-head.ts';
 
 function read(text: string, before = ''): ResponseHead {
   const bytes = Buffer.from(before + text, 'latin1');
@@ -64,4 +68,34 @@ test('thousands of names in Connection cost one walk over the headers', () => {
   const head = new ResponseHead();
   assert.equal(head.scan(bytes, 0, bytes.length), bytes.length);
   assert.equal(`${head.headerBlock}\r\n`, lines);
+});
+
+test('each of the 256 bytes is allowed in a value or found in it, wherever it stands and whatever is beside it', () => {
+  // Source: RFC 9110 § 5.5, and obs-text. Values are read several bytes at a time: all places in two such words, and
+  // the values of neighbours that could be borrowed from.
+  const isAllowed = (byte: number): boolean => byte === 0x09 || (byte >= 0x20 && byte !== 0x7f);
+  const head = new ResponseHead();
+  for (const neighbour of ['a', ' ', '\x7e', '\x80', '\xff']) {
+    for (let place = 0; place < 9; place++) {
+      const bytes = Buffer.from(`HTTP/1.1 200 OK\r\nA:${neighbour.repeat(9)}\r\n\r\n`, 'latin1');
+      const at = bytes.indexOf(':') + 1 + place;
+      for (let byte = 0; byte < 256; byte++) {
+        bytes[at] = byte;
+        const found = head.scan(bytes, 0, bytes.length);
+        assert.equal(found, isAllowed(byte) ? bytes.length : HEAD_BAD, `${byte} at ${place}`);
+      }
+    }
+  }
+});
+
+test('a head that breaks off anywhere is incomplete, whatever stands behind its end in the buffer', () => {
+  const text =
+    'HTTP/1.1 200 Fine\r\nServer: a-server/1.0\r\nX:\r\nContent-Type: text/plain\r\n\r\n';
+  const head = new ResponseHead();
+  for (const behind of ['\0\0\0\0', '\r\n\r\n', 'aaaa', '']) {
+    for (let end = 0; end < text.length; end++) {
+      const bytes = Buffer.from(text.slice(0, end) + behind, 'latin1');
+      assert.equal(head.scan(bytes, 0, end), HEAD_INCOMPLETE, `${end}`);
+    }
+  }
 });

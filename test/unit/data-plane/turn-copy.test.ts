@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { copyForTurn } from '../../../src/data-plane/turn-copy.ts';
+import { type Flushable, turnEnd } from '../../../src/data-plane/upstream/turn-end.ts';
+
+/** As an answer that is held: copies what it is given, looks at it when the turn ends. */
+class Held implements Flushable {
+  seen = '';
+  private readonly copy: Uint8Array;
+  private readonly atEnd: () => void;
+
+  constructor(text: string, atEnd: () => void = () => undefined) {
+    this.copy = copyForTurn(Buffer.from(text));
+    this.atEnd = atEnd;
+    turnEnd.add(this);
+  }
+
+  flush(): void {
+    this.atEnd();
+    this.seen = Buffer.from(this.copy).toString();
+  }
+
+  get memory(): ArrayBufferLike {
+    return this.copy.buffer;
+  }
+}
+
+test('what is held in a turn is whole at its end, also when the next one begins meanwhile', async () => {
+  const nested: Held[] = [];
+  const first = new Held('first', () => nested.push(new Held('nested')));
+  const second = new Held('second');
+  await nextTurn();
+  assert.deepEqual([first.seen, second.seen], ['first', 'second']);
+  const third = new Held('third');
+  await nextTurn();
+  assert.deepEqual([nested[0]?.seen, third.seen], ['nested', 'third']);
+});
+
+test('over many turns of any size each copy is its own, and two pieces of memory do', async () => {
+  const memories = new Set<ArrayBufferLike>();
+  for (let turn = 0; turn < 200; turn++) {
+    const texts = Array.from({ length: turn % 7 }, (_, index) => `${turn}:${index};`.repeat(50));
+    const held = texts.map((text) => new Held(text));
+    for (const one of held) memories.add(one.memory);
+    await nextTurn();
+    assert.deepEqual(
+      held.map((one) => one.seen),
+      texts,
+    );
+  }
+  assert.equal(memories.size, 2);
+});
+
+test('what does not fit has memory of its own', async () => {
+  const texts = Array.from({ length: 40 }, (_, index) =>
+    String.fromCharCode(97 + index).repeat(16_000),
+  );
+  const held = texts.map((text) => new Held(text));
+  assert.ok(new Set(held.map((one) => one.memory)).size > 1);
+  await nextTurn();
+  assert.deepEqual(
+    held.map((one) => one.seen),
+    texts,
+  );
+});
