@@ -97,8 +97,8 @@ export class RequestReader {
 
   private headerBytes = 0;
   private hostCount = 0;
-  /** The last one that was looked at and found sound; most requests name it again. */
-  private soundHost = '';
+  /** The last one that was looked at and found sound; most requests name it again. null = none yet: '' is not sound. */
+  private soundHost: string | null = null;
   private contentLength = '';
   private contentLengthConflict = false;
   private transferEncoding = '';

@@ -40,8 +40,12 @@ export class TurnEnd {
     this.turn++;
     this.items = this.spare;
     this.spare = items;
-    for (let index = 0; index < items.length; index++) items[index]!.flush();
-    items.length = 0;
+    try {
+      for (let index = 0; index < items.length; index++) items[index]!.flush();
+    } finally {
+      // Whoever fails takes the worker down; what was left is not written in a later turn, when its copy is another's.
+      items.length = 0;
+    }
   }
 }
 

@@ -89,3 +89,25 @@ test('over HTTP/2, several Hosts are refused whatever :authority says', () => {
   assert.equal(hosts('b.example'), 'bad-request');
   assert.equal(hosts('b.example', 'a.example'), 'bad-request');
 });
+
+test('an empty Host is refused, before any other was seen and after', () => {
+  const reader = new RequestReader();
+  const request = {
+    version: HTTP_1_1,
+    method: 'GET',
+    target: '/',
+    authority: '',
+    localHost: '',
+    isOpen: false,
+  } as const;
+  const readHost = (host: string) => reader.readRaw({ ...request, rawHeaders: ['Host', host] }, 10);
+  assert.deepEqual(['', 'a.example', 'a.example', '', 'a b', 'a.example', 'a b'].map(readHost), [
+    'bad-request',
+    '',
+    '',
+    'bad-request',
+    'bad-request',
+    '',
+    'bad-request',
+  ]);
+});

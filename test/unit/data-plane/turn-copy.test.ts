@@ -37,10 +37,10 @@ test('what is held in a turn is whole at its end, also when the next one begins 
   assert.deepEqual([nested[0]?.seen, third.seen], ['nested', 'third']);
 });
 
-test('over many turns of any size each copy is its own, and two pieces of memory do', async () => {
+test('over many turns each copy is its own, and two pieces of memory do for all of them', async () => {
   const memories = new Set<ArrayBufferLike>();
   for (let turn = 0; turn < 200; turn++) {
-    const texts = Array.from({ length: turn % 7 }, (_, index) => `${turn}:${index};`.repeat(50));
+    const texts = Array.from({ length: turn % 7 }, (_, index) => `${turn}:${index};`.repeat(1000));
     const held = texts.map((text) => new Held(text));
     for (const one of held) memories.add(one.memory);
     await nextTurn();

@@ -1,4 +1,4 @@
-// Reads one response head in place, byte by byte, and makes the header block that is passed on. Called by
+// Reads one response head in place and makes the header block that is passed on. Called by
 // the response parser for each response, on a worker thread: the hottest loop of the engine.
 //
 // Strict: what two parsers could read differently is refused, because a response that is misread here
