@@ -46,7 +46,7 @@ import { Hedging } from './hedging.ts';
 import type { ForwardedRequest } from './in-flight.ts';
 import type { MirrorCall } from './mirror-call.ts';
 import { RequestBody } from './request-body.ts';
-import { requestBlock } from './request-headers.ts';
+import { requestBlock, unchangedHead } from './request-headers.ts';
 import type { LimitCall, LimitedRequest } from './route-limits.ts';
 import type { RequestReader } from './request-reader.ts';
 import { RETRY_SENT, Retries, type RetryOwner } from './retries.ts';
@@ -80,7 +80,7 @@ export class Exchange
   // What is sent on; read by the engine during dispatch.
   method = '';
   target = '';
-  headerBlock = '';
+  headText = '';
   bodyLength: number = BODY_NONE;
   acceptsTrailers = false;
   mayHaveTrailers = false;
@@ -105,6 +105,8 @@ export class Exchange
   inFlightPrevious: ForwardedRequest | null = null;
   inFlightNext: ForwardedRequest | null = null;
 
+  /** null: it stands in headText. */
+  private block: string | null = null;
   private readonly context: WorkerContext;
   private readonly downstream: Downstream;
   private readonly body: RequestBody;
@@ -145,6 +147,11 @@ export class Exchange
     this.pickRequest = this.current.pickRequest;
     this.retries = new Retries(context, this, this.current, this.body);
     this.hedging = new Hedging(context, this.current, this.retries);
+  }
+
+  get headerBlock(): string {
+    this.block ??= this.headText.slice(this.headText.indexOf('\r\n') + 2);
+    return this.block;
   }
 
   get isOver(): boolean {
@@ -191,7 +198,8 @@ export class Exchange
     this.method = reader.method;
     this.pickRequest.isSentOnce = upstream.isSentOnce(reader.method);
     this.target = route.prefixStrip.rewrite(reader.target);
-    this.headerBlock = requestBlock(route, reader, upstream, forwarding);
+    this.headText = unchangedHead(route, reader, this.target, forwarding);
+    this.block = this.headText === '' ? requestBlock(route, reader, upstream, forwarding) : null;
     this.mirror = route.mirroring?.copy(reader, route, this.target, forwarding) ?? null;
     if (limits?.mustAsk === true) {
       this.limitCall = limits.ask(reader, this, () => context.clock.nowUs());

@@ -7,6 +7,10 @@ declare module 'koffi' {
   const koffi: {
     /** @param path null: what the process has loaded already. */
     load(path: null): Library;
+    /** @param address as it stands in memory. @param type of C, which says what becomes of it. */
+    decode(address: Uint8Array, type: string): unknown;
+    /** The memory itself, not a copy. @param pointer from decode(). */
+    view(pointer: unknown, byteCount: number): ArrayBuffer;
   };
   export default koffi;
 }

@@ -19,6 +19,21 @@ export function requestBlock(
   return lines === '' ? '' : lines + '\r\n';
 }
 
+/** @returns the head as UpstreamRequest wants it, when nothing of what came changes; else ''. @param target that is sent. */
+export function unchangedHead(
+  route: Route,
+  reader: RequestReader,
+  target: string,
+  forwarding: string,
+): string {
+  const isUnchanged =
+    reader.received !== '' &&
+    target === reader.target &&
+    route.config.rewrite.host === 'preserve' &&
+    route.requestRewrite.isEmpty;
+  return isUnchanged ? reader.received + forwarding : '';
+}
+
 function hostFor(rule: string, received: string, upstream: WorkerUpstream): string {
   if (rule === 'preserve') return received;
   if (rule !== 'upstream') return rule;

@@ -4,6 +4,7 @@
 // listener, reused for each request.
 import type { HttpRequest } from 'uWebSockets.js';
 import type { ExchangeErrorCode } from '../errors.ts';
+import { type HeadMemory, ReceivedHead } from './received-head.ts';
 import { BODY_CHUNKED, BODY_NONE, BODY_UPGRADE } from './upstream/engine.ts';
 import { namesWebSocket, refusalOfHandshake } from './websocket/handshake.ts';
 
@@ -55,6 +56,39 @@ export interface RawRequest {
   readonly sensitiveNames?: readonly string[];
 }
 
+/** Where uWebSockets.js receives: ReceiveBuffer. */
+export interface HeadBuffer extends HeadMemory {
+  holds(req: HttpRequest): boolean;
+}
+
+const SPACE = 0x20;
+const TAB = 0x09;
+const CRLF = '\r\n';
+
+/** The names that isPassedOn() does something about; those of OWN_NAMES in their one proper spelling. */
+const NOTED_NAMES: readonly string[] = [
+  'connection',
+  'content-length',
+  'early-data',
+  'expect',
+  'forwarded',
+  'grpc-timeout',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-port',
+  'x-forwarded-proto',
+  'x-millrace-mirror',
+  'x-real-ip',
+];
 const NO_NAMES: readonly string[] = [];
 
 /** What was read. Fields are valid until the next read() or readRaw(). */
@@ -68,6 +102,11 @@ export class RequestReader {
   host = '';
   /** `name: value\r\n` lines without Host, hop-by-hop, framing and forwarding headers. */
   block = '';
+  /**
+   * The request line and all header lines as they came, when Host comes first and block has all the others, unchanged; '' when
+   * something is to be composed.
+   */
+  received = '';
   /** The forwarding header lines for it, in the same form; set when it is known who sent it. */
   forwarding = '';
   /** BODY_NONE, BODY_CHUNKED, BODY_UPGRADE or a length ≥ 0. */
@@ -95,10 +134,18 @@ export class RequestReader {
   /** Textual address of the client, as trusted proxies tell it; set by the listener after read(). */
   clientAddress = '';
 
+  /** It was read as it came, not as uWebSockets.js tells it. */
+  isHeadSeen = false;
+  /** Where heads stand as they come; null: not known. The listener's, set once. */
+  receiveBuffer: HeadBuffer | null = null;
+
+  private readonly head: ReceivedHead = new ReceivedHead(NOTED_NAMES);
   private headerBytes = 0;
   private hostCount = 0;
   /** The last one that was looked at and found sound; most requests name it again. null = none yet: '' is not sound. */
   private soundHost: string | null = null;
+  /** As a line of a head; '' when there is none. */
+  private soundHostLine = '';
   private contentLength = '';
   private contentLengthConflict = false;
   private transferEncoding = '';
@@ -122,6 +169,18 @@ export class RequestReader {
     headerBytesMax = Infinity,
   ): ExchangeErrorCode | '' {
     this.reset();
+    const { receiveBuffer } = this;
+    this.isHeadSeen = receiveBuffer !== null && receiveBuffer.holds(req);
+    if (!this.isHeadSeen) this.readTold(req);
+    else if (this.head.read(receiveBuffer!)) this.takeHead();
+    else return 'bad-request';
+    // uWebSockets.js knows one limit for the process, the largest of any listener.
+    if (this.headerBytes > headerBytesMax) return 'header-limit';
+    return this.check(headerCountMax);
+  }
+
+  /** What uWebSockets.js says of a request. */
+  private readTold(req: HttpRequest): void {
     const method = req.getCaseSensitiveMethod();
     // The constant in place of an equal text: later comparisons end at once, and its hash is known.
     this.method = method === 'GET' ? 'GET' : method;
@@ -130,9 +189,57 @@ export class RequestReader {
     this.target = this.query === undefined ? this.path : this.path + '?' + this.query;
     this.headerBytes = this.method.length + this.target.length + REQUEST_LINE_REST;
     req.forEach(this.visit);
-    // uWebSockets.js knows one limit for the process, the largest of any listener.
-    if (this.headerBytes > headerBytesMax) return 'header-limit';
-    return this.check(headerCountMax);
+  }
+
+  /** Takes over what was received. Most lines are passed on as they stand, many in one piece. */
+  private takeHead(): void {
+    const { text, methodEnd, linesStart, linesEnd, noted, notedCount, lineCount } = this.head;
+    const method = text.slice(0, methodEnd);
+    this.method = method === 'GET' ? 'GET' : method;
+    this.splitTarget(text.slice(methodEnd + 1, this.head.targetEnd));
+    this.headerBytes = linesEnd;
+    this.headerCount = lineCount;
+    let keptFrom = linesStart;
+    for (let index = 0; index < notedCount; index += 3) {
+      const start = noted[index]!;
+      const colon = noted[index + 1]!;
+      const end = noted[index + 2]!;
+      if (keptFrom < start) this.block += text.slice(keptFrom, start);
+      keptFrom = end + CRLF.length;
+      if (!this.takeSoundHost(text, start, end)) {
+        this.visitLine(text.slice(start, colon), trimmed(text, colon + 1, end));
+      }
+    }
+    if (keptFrom < linesEnd) this.block += text.slice(keptFrom, linesEnd);
+    // Host alone was noted, before all others, and as it is written here.
+    const isUnchanged =
+      notedCount === 3 &&
+      noted[0] === linesStart &&
+      this.hostCount === 1 &&
+      this.host.length === noted[2]! - noted[1]! - 2 &&
+      text.charCodeAt(noted[1]! + 1) === SPACE;
+    if (isUnchanged) this.received = text.slice(0, linesEnd);
+  }
+
+  /** Takes a line that is the Host found sound before, to the letter. @returns false: it is another, or an other. */
+  private takeSoundHost(text: string, start: number, end: number): boolean {
+    const { soundHostLine } = this;
+    if (end - start !== soundHostLine.length || !text.startsWith(soundHostLine, start))
+      return false;
+    this.host = this.soundHost!;
+    this.hostCount++;
+    return true;
+  }
+
+  private visitLine(name: string, value: string): void {
+    if (this.isPassedOn(name, value)) this.block += name + ': ' + value + CRLF;
+  }
+
+  private splitTarget(target: string): void {
+    this.target = target;
+    const question = target.indexOf('?');
+    this.path = question < 0 ? target : target.slice(0, question);
+    this.query = question < 0 ? undefined : target.slice(question + 1);
   }
 
   /**
@@ -197,16 +304,14 @@ export class RequestReader {
         target = originForm(request.method, absolute[2]!);
       }
     }
-    this.target = target;
-    const question = target.indexOf('?');
-    this.path = question < 0 ? target : target.slice(0, question);
-    this.query = question < 0 ? undefined : target.slice(question + 1);
+    this.splitTarget(target);
     return true;
   }
 
   private reset(): void {
     this.host = '';
     this.block = '';
+    this.received = '';
     this.forwarding = '';
     this.bodyLength = BODY_NONE;
     this.forwardedFor = '';
@@ -262,15 +367,17 @@ export class RequestReader {
       }
       start = end;
     }
-    if (keptTo > 0) this.block = kept + this.block.slice(keptTo);
+    if (keptTo > 0) {
+      this.block = kept + this.block.slice(keptTo);
+      this.received = '';
+    }
   }
 
   private check(headerCountMax: number): ExchangeErrorCode | '' {
     if (this.headerCount > headerCountMax) return 'header-limit';
     if (this.hostCount !== 1 || !this.isHostSound()) return 'bad-request';
-    if (FORBIDDEN_IN_TARGET.test(this.target)) return 'bad-request';
     if (this.target.charCodeAt(0) !== 0x2f && !this.isServerWide()) return 'bad-request';
-    if (this.hasFoldedName || FORBIDDEN_IN_BLOCK.test(this.block)) return 'bad-request';
+    if (this.hasFoldedName || (!this.isHeadSeen && this.isUnsound())) return 'bad-request';
     // A trusted proxy's are sent on, outside the block.
     const told = this.forwardedFor + this.forwardedProto + this.forwardedHost + this.forwarded;
     if (told !== '' && FORBIDDEN_IN_VALUE.test(told)) return 'bad-request';
@@ -290,10 +397,16 @@ export class RequestReader {
     return this.upgrade === '' ? '' : this.readUpgrade();
   }
 
+  /** What was received has been looked at byte by byte. */
+  private isUnsound(): boolean {
+    return FORBIDDEN_IN_TARGET.test(this.target) || FORBIDDEN_IN_BLOCK.test(this.block);
+  }
+
   private isHostSound(): boolean {
     if (this.host === this.soundHost) return true;
     if (!HOST.test(this.host)) return false;
     this.soundHost = this.host;
+    this.soundHostLine = 'host: ' + this.host;
     return true;
   }
 
@@ -315,46 +428,51 @@ export class RequestReader {
   private add(name: string, value: string): void {
     this.headerCount++;
     this.headerBytes += name.length + value.length + HEADER_REST;
+    this.visitLine(name, value);
+  }
+
+  /** Takes what it is about. @returns whether the header is passed on with the others. */
+  private isPassedOn(name: string, value: string): boolean {
     switch (name.length) {
       case 2:
         if (name === 'te') {
           if (/\btrailers\b/i.test(value)) this.acceptsTrailers = true;
-          return;
+          return false;
         }
         break;
       case 4:
         if (name === 'host') {
           this.host = value;
           this.hostCount++;
-          return;
+          return false;
         }
         break;
       case 6:
         // uWS has answered 100-continue itself; the upstream must not wait for a second one.
-        if (name === 'expect') return;
+        if (name === 'expect') return false;
         break;
       case 7:
-        if (name === 'trailer') return;
+        if (name === 'trailer') return false;
         if (name === 'upgrade') {
           this.upgrade += (this.upgrade === '' ? '' : ',') + value;
-          return;
+          return false;
         }
         break;
       case 9:
         if (name === 'forwarded') {
           this.forwarded = this.forwarded === '' ? value : this.forwarded + ', ' + value;
-          return;
+          return false;
         }
-        if (this.isOwnName(name)) return;
+        if (this.isOwnName(name)) return false;
         break;
       case 10:
-        if (name === 'keep-alive') return;
+        if (name === 'keep-alive') return false;
         // Whatever its value. Source: RFC 8470 §5.1.
         if (name === 'early-data') this.isEarly = true;
         if (name === 'connection') {
           // Nearly always one of these two, which name no header.
           if (value !== 'keep-alive' && value !== 'close') this.connection += value + ',';
-          return;
+          return false;
         }
         break;
       case 12:
@@ -364,42 +482,42 @@ export class RequestReader {
         if (name === 'content-length') {
           if (this.contentLength !== '') this.contentLengthConflict = true;
           this.contentLength = value === '' ? 'none' : value;
-          return;
+          return false;
         }
         // Part of an offer that is not taken up, also where Connection does not name it. Source: RFC 7540 §3.2.1.
-        if (name === 'http2-settings') return;
-        if (this.isOwnName(name)) return;
+        if (name === 'http2-settings') return false;
+        if (this.isOwnName(name)) return false;
         break;
       case 15:
       case 16:
       case 17:
-        if (name === 'proxy-connection') return;
+        if (name === 'proxy-connection') return false;
         if (name === 'transfer-encoding') {
           if (this.transferEncoding !== '') this.transferEncoding += ', ' + value;
           else this.transferEncoding = value === '' ? 'none' : value;
-          return;
+          return false;
         }
         if (name === 'x-forwarded-for') {
           this.forwardedFor = this.forwardedFor === '' ? value : this.forwardedFor + ', ' + value;
-          return;
+          return false;
         }
         if (name === 'x-forwarded-proto') {
           this.forwardedProto = value;
-          return;
+          return false;
         }
         if (name === 'x-forwarded-host') {
           this.forwardedHost = value;
-          return;
+          return false;
         }
-        if (this.isOwnName(name)) return;
+        if (this.isOwnName(name)) return false;
         break;
       case 19:
-        if (name === 'proxy-authorization') return;
+        if (name === 'proxy-authorization') return false;
         break;
       default:
         break;
     }
-    this.block += name + ': ' + value + '\r\n';
+    return true;
   }
 
   /** Whether the proxy writes the header itself; a spelling that is not ours condemns the request. */
@@ -423,6 +541,19 @@ export class RequestReader {
     }
     this.removeHeaders(names);
   }
+}
+
+/** @returns what stands in [start, end) without the spaces and tabs around it. */
+function trimmed(text: string, start: number, end: number): string {
+  let from = start;
+  let to = end;
+  while (from < to && isBlank(text.charCodeAt(from))) from++;
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--;
+  return text.slice(from, to);
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB;
 }
 
 /** @param rest what follows the authority in an absolute-form target. */

@@ -529,12 +529,13 @@ export class UwsDownstream implements Downstream, Flushable {
 }
 
 /** Whether what comes after the request may still be part of it, for all that uWS tells. */
-function isEndInDoubt({ method, bodyLength }: RequestReader): boolean {
+function isEndInDoubt({ method, bodyLength, isHeadSeen, receiveBuffer }: RequestReader): boolean {
   // It reads chunks leniently (it skips two bytes for any line end, takes an empty size for zero) and does not show them.
   if (bodyLength === BODY_CHUNKED) return true;
-  // Headers behind one with an empty name are hidden, a length among them; clients send these methods with a length,
-  // were it 0 (RFC 9110 § 8.6).
-  return bodyLength === BODY_NONE && method !== 'GET' && CONTENT_METHODS.has(method);
+  if (bodyLength !== BODY_NONE || isHeadSeen) return false;
+  // Of other heads it hides what stands behind a header without a name, a length perhaps. Where most heads are seen, few are
+  // others: those that came in pieces. Else all are, and these methods come with a length, were it 0 (RFC 9110 § 8.6).
+  return receiveBuffer !== null || CONTENT_METHODS.has(method);
 }
 
 /** Whether the body is server-sent events, as text. @param block as in UpstreamHead. */

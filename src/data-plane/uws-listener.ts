@@ -17,6 +17,7 @@ import type { ConnectionGate } from './connection-gate.ts';
 import { Forwarding, type Origin } from './forwarded.ts';
 import type { Listener, WorkerLog } from './listener.ts';
 import { RequestReader } from './request-reader.ts';
+import { ReceiveBuffer } from './uws-receive-buffer.ts';
 import { SoleOrigin } from './sole-origin.ts';
 import { CertificateWatch, reloadCertificates } from './tls-certificates.ts';
 import { BODY_UPGRADE } from './upstream/engine.ts';
@@ -77,6 +78,7 @@ export class UwsListener implements Listener {
       const why = error instanceof Error ? error.message : String(error);
       this.log('warn', 'WebSockets are accepted uncorked', { listener: this.config.name, why });
     }
+    await this.findReceiveBuffer();
     return new Promise((resolve, reject) => {
       const onListen = (socket: us_listen_socket | false): void => {
         if (socket === false) {
@@ -89,6 +91,19 @@ export class UwsListener implements Listener {
       };
       this.listenWith(this.app, onListen);
     });
+  }
+
+  private async findReceiveBuffer(): Promise<void> {
+    const { name, tls } = this.config;
+    try {
+      this.reader.receiveBuffer = await ReceiveBuffer.find(tls?.certificates[0] ?? null);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      const message =
+        'heads of requests are known from uWebSockets.js only, which hides what is behind a header without a name ' +
+        '(docs/protocols.md)';
+      this.log('info', message, { listener: name, why });
+    }
   }
 
   stopAccepting(): void {

@@ -32,7 +32,7 @@ export interface ConformanceCase {
   readonly requires: string;
   /** latin1: one character a byte. Pieces are written one after the other, each in a packet of its own. */
   readonly send: string | readonly string[];
-  /** The second piece is written once the first has its answer: however busy the machine, they do not come together. */
+  /** The last piece is written once those before it have their answer: however busy the machine, they do not come together. */
   readonly isAnsweredBetween?: boolean;
   /** Outcomes that satisfy the requirement. */
   readonly accept: readonly string[];

@@ -64,14 +64,12 @@ from us: there is nothing to refuse by. What reaches the backend is well-formed 
 framing of the proxy's own, and the next client's request is not touched. Every other difference between a client's bytes
 and the backend's fails the run.
 
-One kind goes further: on the uws engine a header line with an empty name hides those behind it, also a Content-Length.
-uWebSockets.js shows neither the line nor the bytes behind it, so nothing tells such a request from one that has no body. In a
-POST, PUT or PATCH, which clients send with a length, the connection closes behind the answer, and the hidden body is never
-read. In other methods it is read as the client's next request. To a client with a connection of its own that gains nothing
-that a second request would not give. It matters behind a front that shares its connections among clients, takes a body in a
-GET, and lets such a line through. nginx and HAProxy do not, at their most lenient: \`test/peers/fronts.test.ts\` sends every
-row of this page through both to the proxy, and each request at the backend is of the client that sent it. Behind a front of
-which that is not known, use \`engine: node\`, which refuses the line.
+A header line without a name hides those behind it on the uws engine, also a Content-Length: uWebSockets.js shows neither the
+line nor the bytes behind it. So the proxy reads heads where uWebSockets.js receives them, and refuses such a line. A head that
+came in pieces does not stand there: behind its answer the connection closes, and nothing more is read from it, be it a hidden
+body. All rows are of a proxy with the optional package koffi, which this takes; [protocols.md](protocols.md) has what is
+otherwise. \`test/peers/fronts.test.ts\` sends every row of this page through nginx and HAProxy, at their most lenient,
+to the proxy: each request at the backend is of the client that sent it.
 
 | case | engine | why |
 |---|---|---|

@@ -165,19 +165,18 @@ function pause(next: () => void): void {
   setTimeout(next, PIECE_GAP_MS);
 }
 
-/** @param between what there is to wait for after a piece. */
+/** @param beforeLast what there is to wait for before the last piece. */
 function writePieces(
   pieces: readonly string[],
-  between: (next: () => void) => void,
+  beforeLast: (next: () => void) => void,
   index: number,
   write: (bytes: string, next: () => void) => void,
   done: () => void,
 ): void {
   const piece = pieces[index];
   if (piece === undefined) return done();
-  const isLast = index === pieces.length - 1;
-  const next = (): void => writePieces(pieces, between, index + 1, write, done);
-  write(piece, () => (isLast ? pause : between)(next));
+  const next = (): void => writePieces(pieces, beforeLast, index + 1, write, done);
+  write(piece, () => (index === pieces.length - 2 ? beforeLast : pause)(next));
 }
 
 /** The whole final answers in `text`. @param methods of the requests that are answered. */

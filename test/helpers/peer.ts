@@ -13,7 +13,11 @@ export function missingPeers(...programs: string[]): string | false {
 
 /** The same of tests that need the option of sockets that no Node sets: on Linux, with the optional package. */
 export function missingSocketOptions(): string | false {
-  if (process.platform !== 'linux') return 'not Linux';
+  return process.platform === 'linux' ? missingCalls() : 'not Linux';
+}
+
+/** The same of tests that need calls of the C library: with the optional package. */
+export function missingCalls(): string | false {
   if (process.env['MILLRACE_REQUIRE_PEERS'] === '1') return false;
   try {
     import.meta.resolve('koffi');

@@ -39,6 +39,8 @@ export interface UpstreamRequest {
   readonly target: string;
   /** `name: value\r\n` lines, Host first, hop-by-hop and framing headers removed, one latin1 character a byte. */
   readonly headerBlock: string;
+  /** Both and the block as one text, `GET / HTTP/1.1 CRLF name: value CRLF …`, where there is one; '' or absent: to be composed. */
+  readonly headText?: string;
   /** BODY_NONE, BODY_CHUNKED, BODY_UPGRADE or the length in bytes. Only BODY_CHUNKED and lengths above 0 have a body to be ended. */
   readonly bodyLength: number;
   /** The client can take trailers: it said `TE: trailers`, on a protocol that has them. */

@@ -51,9 +51,10 @@ export const NODE_FRAMING_SPACE: Deviation = {
   reason: 'llhttp refuses tabs and final space around a framing value',
 };
 
-/** Behind a request that clients send with a length. */
-export const CLOSES_WITHOUT_LENGTH: Deviation = {
+/** Behind a head that was received in more than one piece. */
+export const IN_PIECES: Deviation = {
   outcome: '200 close',
   reason:
-    'uWS may have hidden the length that such a request comes with: it is the last on its connection',
+    'uWS may have hidden a length in a head that came in pieces: it is the last on its connection',
+  isSometimes: true,
 };

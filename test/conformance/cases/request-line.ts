@@ -1,12 +1,6 @@
 // The request line: method, target, version, and the space between them.
 import { type ConformanceCase, get, head } from '../case.ts';
-import {
-  ANSWERS_505,
-  CLOSES_WITHOUT_LENGTH,
-  NODE_METHODS,
-  NODE_SPACES,
-  STALLS,
-} from './reasons.ts';
+import { ANSWERS_505, IN_PIECES, NODE_METHODS, NODE_SPACES, STALLS } from './reasons.ts';
 
 const LINE = 'RFC 9112 §3';
 const INVALID = 'An invalid request line is answered with 400 (or a redirect) and not forwarded.';
@@ -69,6 +63,7 @@ export const requestLineCases: readonly ConformanceCase[] = [
     requires: 'Packets have no meaning.',
     send: ['G', get().slice(1)],
     accept: ['200 keep'],
+    deviations: { uws: IN_PIECES },
   },
   {
     name: 'a request in many packets, cut in the headers',
@@ -76,6 +71,7 @@ export const requestLineCases: readonly ConformanceCase[] = [
     requires: 'Packets have no meaning.',
     send: ['GET /case HTTP/1.1\r\n', 'Host: a', '.example\r\n', '\r', '\n'],
     accept: ['200 keep'],
+    deviations: { uws: IN_PIECES },
   },
   {
     name: 'a request in two packets, cut in the version',
@@ -207,7 +203,7 @@ export const requestLineCases: readonly ConformanceCase[] = [
   method('HEAD'),
   method('DELETE'),
   method('OPTIONS'),
-  { ...method('PATCH'), deviations: { uws: CLOSES_WITHOUT_LENGTH } },
+  method('PATCH'),
   method('PROPFIND'),
   { ...method('get'), deviations: { node: NODE_METHODS } },
   { ...method("M!#$%&'*+-.^_`|~9"), deviations: { node: NODE_METHODS } },

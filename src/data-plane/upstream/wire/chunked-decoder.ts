@@ -4,7 +4,7 @@
 //
 // Strict, because a size read differently by two parties lets one answer run into the next: hex digits
 // only, CR LF only, bounded extensions and trailers. Source: RFC 9112 §7.1.
-import { NAME_BYTE } from './bytes.ts';
+import { NAME_BYTE } from '../../http1-bytes.ts';
 
 /** Bytes of one chunk's extensions. */
 const EXTENSION_BYTES_MAX = 256;

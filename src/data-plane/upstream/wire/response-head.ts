@@ -8,12 +8,14 @@ import { DROPPED_HEADERS } from '../header-block.ts';
 import {
   asciiBytes,
   hasControl,
+  isAmong,
   isNameAt,
+  lettersByLength,
   NAME_BYTE,
   trimEnd,
   trimStart,
   wordsOf,
-} from './bytes.ts';
+} from '../../http1-bytes.ts';
 
 /** A longer head is refused. */
 export const HEAD_BYTES_MAX = 65_536;
@@ -54,6 +56,9 @@ const DROPPED_BY_LENGTH: readonly (readonly Uint8Array[])[] = Array.from(
   (_, length) =>
     [...DROPPED_HEADERS].filter((name) => name.length === length).map((name) => asciiBytes(name)),
 );
+
+/** Of all names that readLine() does something about. */
+const NOTED_LETTERS = lettersByLength([...DROPPED_HEADERS]);
 
 /** Kept stretches of the head being scanned: start, end, start, end … Only used within one scan. */
 const kept = new Int32Array(2 * (HEAD_LINES_MAX + 1));
@@ -183,6 +188,7 @@ export class ResponseHead implements UpstreamHead {
       const valueStart = position + 1;
       position = scanValue(bytes, words, valueStart, end);
       if (position < 0) return position === HEAD_BAD ? HEAD_BAD : incomplete;
+      if (!isAmong(NOTED_LETTERS, nameLength, bytes[lineStart]!)) continue;
       const verdict = this.readLine(bytes, lineStart, nameLength, valueStart, position - 2);
       if (verdict === BAD_LINE) return HEAD_BAD;
       if (verdict === REMOVE_LINE) {

@@ -113,8 +113,11 @@ export class WireCall implements UpstreamCall {
 }
 
 function makeHeadText(request: UpstreamRequest): string {
-  const { method, target, headerBlock, bodyLength } = request;
-  const head = `${method} ${target} HTTP/1.1\r\n${headerBlock}`;
+  const { bodyLength, headText = '' } = request;
+  const head =
+    headText !== ''
+      ? headText
+      : `${request.method} ${request.target} HTTP/1.1\r\n${request.headerBlock}`;
   if (bodyLength === BODY_NONE) return `${head}\r\n`;
   if (bodyLength === BODY_CHUNKED) return `${head}transfer-encoding: chunked\r\n\r\n`;
   return `${head}content-length: ${bodyLength}\r\n\r\n`;

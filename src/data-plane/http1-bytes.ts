@@ -1,7 +1,9 @@
-// What the response readers of the wire engine know about single bytes.
+// What the readers of HTTP/1.1 heads know about single bytes, and how they look at four at a time.
 
 const TAB = 0x09;
 const SPACE = 0x20;
+/** Which letter it is, in either case. */
+const LETTER_BITS = 0x1f;
 
 /** Lower case of the bytes that may stand in a header name, 0 for all others. Source: RFC 9110 §5.6.2, `token`. */
 export const NAME_BYTE = new Uint8Array(256);
@@ -57,4 +59,24 @@ export function hasControl(word: number): boolean {
   const del = word ^ 0x7f7f7f7f;
   const found = ((word - 0x20202020) & ~word) | ((del - 0x01010101) & ~del);
   return (found & 0x80808080) !== 0;
+}
+
+/** Whether one of the four bytes of a word is no visible ASCII and no space. */
+export function hasOther(word: number): boolean {
+  return hasControl(word) || (word & 0x80808080) !== 0;
+}
+
+/** By a name's length, a bit for each letter with which one of the names of this length begins. @param names in lower case. */
+export function lettersByLength(names: readonly string[]): readonly number[] {
+  const letters: number[] = [];
+  for (const name of names) {
+    while (letters.length <= name.length) letters.push(0);
+    letters[name.length]! |= 1 << (name.charCodeAt(0) & LETTER_BITS);
+  }
+  return letters;
+}
+
+/** Whether a name may be one of those. @param letters from lettersByLength(). @param first its first byte, in any case. */
+export function isAmong(letters: readonly number[], length: number, first: number): boolean {
+  return length < letters.length && ((letters[length]! >> (first & LETTER_BITS)) & 1) !== 0;
 }

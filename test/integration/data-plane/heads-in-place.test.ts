@@ -1,0 +1,156 @@
+// Heads are read where uWebSockets.js has received them, with and without TLS: what it hides is refused, and where a head does
+// not stand there the connection closes behind the answer.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { before, describe, test, type TestContext } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { within } from '../../helpers/deadline.ts';
+import { missingCalls } from '../../helpers/peer.ts';
+import { hasWholeAnswer, Proxy } from '../../helpers/proxy.ts';
+import { releaseAfter } from '../../helpers/release-after.ts';
+import { selfSigned, writeSelfSigned } from '../../helpers/self-signed.ts';
+import { temporaryFolder } from '../../helpers/temporary-folder.ts';
+
+const DEADLINE_MS = 5_000;
+const GET = 'GET /seen HTTP/1.1\r\nHost: a.example\r\nX-A: b\r\n\r\n';
+const HIDDEN = GET.replace('X-A', ': x\r\nContent-Length: 40\r\nX-A');
+
+let backend: Server;
+const seen: string[] = [];
+
+before(async () => {
+  backend = createServer((request, response) => {
+    seen.push(request.url!);
+    response.end('hello');
+  }).listen(0, '127.0.0.1');
+  await once(backend, 'listening');
+});
+
+releaseAfter(
+  () => backend.closeAllConnections(),
+  () => backend.close(),
+);
+
+class Client {
+  private readonly socket: Socket;
+  private text = '';
+  private isClosed = false;
+  private onChange = (): void => undefined;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on('data', (piece: Buffer) => {
+      this.text += piece.toString('latin1');
+      this.onChange();
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      this.isClosed = true;
+      this.onChange();
+    });
+  }
+
+  static async open(context: TestContext, port: number, isTls: boolean): Promise<Client> {
+    const socket = isTls
+      ? connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+      : connect({ port, host: '127.0.0.1', noDelay: true });
+    context.after(() => socket.destroy());
+    const client = new Client(socket);
+    await once(socket, isTls ? 'secureConnect' : 'connect');
+    return client;
+  }
+
+  /** Resolves when the kernel has it. */
+  send(text: string): Promise<void> {
+    return new Promise((resolve) => this.socket.write(text, 'latin1', () => resolve()));
+  }
+
+  /** The next answer. */
+  async answer(): Promise<string> {
+    await this.until('an answer', () => hasWholeAnswer(this.text));
+    const { text } = this;
+    this.text = '';
+    return text;
+  }
+
+  closed(): Promise<void> {
+    return this.until('the end', () => this.isClosed);
+  }
+
+  private until(what: string, isSo: () => boolean): Promise<void> {
+    const reached = new Promise<void>((resolve) => {
+      this.onChange = () => (isSo() ? resolve() : undefined);
+      this.onChange();
+    });
+    return within(what, DEADLINE_MS, reached);
+  }
+}
+
+for (const isTls of [false, true]) {
+  describe(isTls ? 'with TLS' : 'without TLS', { skip: missingCalls() }, () => {
+    const startProxy = async (context: TestContext): Promise<Proxy> => {
+      const { certFile, keyFile } = writeSelfSigned(
+        temporaryFolder(context),
+        selfSigned(['a.example']),
+      );
+      const tls = isTls ? { tls: { certificates: [{ cert: certFile, key: keyFile }] } } : {};
+      const proxy = await Proxy.start(
+        { endpoints: [`127.0.0.1:${(backend.address() as AddressInfo).port}`] },
+        { listeners: [{ name: 'web', address: '127.0.0.1:0', engine: 'uws', ...tls }] },
+      );
+      context.after(() => proxy.stop());
+      return proxy;
+    };
+
+    test('a connection stays behind a head that came whole, also a POST without a length', async (context) => {
+      const { port } = await startProxy(context);
+      const client = await Client.open(context, port, isTls);
+      for (const request of [
+        GET,
+        GET.replace('GET', 'POST'),
+        GET,
+        HIDDEN.replace(': x\r\nContent-Length: 40\r\n', ''),
+      ]) {
+        await client.send(request);
+        const answer = await client.answer();
+        assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/);
+        assert.doesNotMatch(answer, /^connection: close/im);
+      }
+    });
+
+    test('a line without a name is refused with what it hides', async (context) => {
+      const { port } = await startProxy(context);
+      const client = await Client.open(context, port, isTls);
+      seen.length = 0;
+      await client.send(HIDDEN);
+      assert.match(await client.answer(), /^HTTP\/1\.1 400 /);
+      await client.closed();
+      assert.deepEqual(seen, []);
+    });
+
+    for (const [name, head] of Object.entries({
+      'a head': GET,
+      'a head that hides a length': HIDDEN,
+    })) {
+      test(`${name} that came in pieces is the last on its connection`, async (context) => {
+        const { port } = await startProxy(context);
+        const client = await Client.open(context, port, isTls);
+        const other = await Client.open(context, port, isTls);
+        seen.length = 0;
+        await client.send(head.slice(0, -12));
+        // The worker has read the piece by the time it answers this.
+        await other.send(GET.replace('/seen', '/other'));
+        await other.answer();
+        await client.send(head.slice(-12));
+        const answer = await client.answer();
+        assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/);
+        assert.match(answer, /^connection: close/im);
+        await client.send(GET.replace('/seen', '/smuggled'));
+        await client.closed();
+        assert.deepEqual(seen, ['/other', '/seen']);
+      });
+    }
+  });
+}
