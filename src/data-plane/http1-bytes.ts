@@ -40,15 +40,25 @@ export function trimEnd(bytes: Uint8Array, start: number, end: number): number {
 }
 
 let viewedBytes: Uint8Array | null = null;
+let viewedMemory: ArrayBufferLike = new ArrayBuffer(0);
+let viewedOffset = 0;
 let view: DataView = new DataView(new ArrayBuffer(0));
 
 /** The same memory, to be read four bytes at a time. The view of one buffer is kept: a thread reads nearly all into one. */
 export function wordsOf(bytes: Uint8Array): DataView {
   if (bytes !== viewedBytes) {
     viewedBytes = bytes;
-    view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    viewedMemory = bytes.buffer;
+    viewedOffset = bytes.byteOffset;
+    view = new DataView(viewedMemory, viewedOffset, bytes.length);
   }
   return view;
+}
+
+/** A part of `bytes`, the same memory. Of what was given to wordsOf() last it costs less than `subarray`. */
+export function partOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  if (bytes !== viewedBytes) wordsOf(bytes);
+  return new Uint8Array(viewedMemory, viewedOffset + start, end - start);
 }
 
 /**

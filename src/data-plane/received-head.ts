@@ -6,6 +6,9 @@ const LINES_MAX = 1024;
 /** A walk ends so many bytes before its memory does: it looks at four at a time, and at the version as a whole. */
 const MARGIN_BYTES = 16;
 
+// Looked up once: a method of a buffer is far up a long chain of prototypes.
+const { latin1Slice } = Buffer.prototype;
+
 const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
@@ -80,8 +83,13 @@ export class ReceivedHead {
     this.linesEnd = position;
     this.lineCount = lineCount;
     this.notedCount = notedCount;
-    this.text = bytes.latin1Slice(0, position + 2);
+    this.text = latin1Slice.call(bytes, 0, position + 2);
     return true;
+  }
+
+  /** The method of what read() was given, also when that is no head. */
+  methodIn({ bytes }: HeadMemory): string {
+    return latin1Slice.call(bytes, 0, this.methodEnd);
   }
 
   /** @returns the index behind its end, or -1. */

@@ -171,9 +171,14 @@ export class RequestReader {
     this.reset();
     const { receiveBuffer } = this;
     this.isHeadSeen = receiveBuffer !== null && receiveBuffer.holds(req);
-    if (!this.isHeadSeen) this.readTold(req);
-    else if (this.head.read(receiveBuffer!)) this.takeHead();
-    else return 'bad-request';
+    if (!this.isHeadSeen) {
+      this.readTold(req);
+    } else if (this.head.read(receiveBuffer!)) {
+      this.takeHead();
+    } else {
+      this.method = this.head.methodIn(receiveBuffer!);
+      return 'bad-request';
+    }
     // uWebSockets.js knows one limit for the process, the largest of any listener.
     if (this.headerBytes > headerBytesMax) return 'header-limit';
     return this.check(headerCountMax);

@@ -148,6 +148,8 @@ export class UwsDownstream implements Downstream, Flushable {
     cork: UwsCork,
   ): void {
     this.isHeadRequest = false;
+    // Of an answer that does not agree.
+    this.isClosing = reader.isLastAsked || isEndInDoubt(reader);
     // Compression would be between uWS and the client, and between us and the endpoint: neither is offered.
     reader.removeHeader('sec-websocket-extensions');
     const key = valuesOf(reader.block, 'sec-websocket-key')[0]!;
@@ -365,13 +367,19 @@ export class UwsDownstream implements Downstream, Flushable {
 
   /**
    * Stops reading once the request is whole and its client knows that no other is answered. uWS can close only after
-   * an answer that is written in one call; on others the client closes, or the idle timeout.
+   * an answer that is written in one call; on others the client closes, or the idle timeout. Of an answer without a length
+   * whose end the kernel does not take at once, uWS reads on while it sends the rest.
    */
   private seal(): void {
     // The rest of a request body may come behind the whole response.
     if (!this.isCloseSaid || this.isRequestBodyOpen || this.isSealed || this.res === null) return;
     this.isSealed = true;
     this.res.pause();
+  }
+
+  /** A write that the kernel does not take whole has uWS read again: behind the last one it must not. */
+  private renewSeal(): void {
+    if (this.isSealed) this.res!.pause();
   }
 
   private writeCorked(): void {
@@ -396,6 +404,7 @@ export class UwsDownstream implements Downstream, Flushable {
       return;
     }
     const offset = this.isWhole() ? 0 : res.getWriteOffset();
+    this.renewSeal();
     const [isAccepted, isDone] = res.tryEnd(this.chunk, this.bodyLength);
     this.isAccepted = isAccepted || isDone;
     if (isDone) {
@@ -429,6 +438,7 @@ export class UwsDownstream implements Downstream, Flushable {
     // Asked to close behind a head, uWS would write its Connection header into the body.
     const isWhole = !this.isHeadWritten;
     this.writeHead(isWhole);
+    this.renewSeal();
     if (isWhole && this.mustClose()) res.end(undefined, true);
     else res.end();
   }
@@ -483,6 +493,7 @@ export class UwsDownstream implements Downstream, Flushable {
     if (res === null || this.isEnded) return true;
     if (this.rest !== null) {
       const rest = this.rest.subarray(offset - this.restOffset);
+      this.renewSeal();
       const [isAccepted, isDone] = res.tryEnd(rest, this.bodyLength);
       if (isDone) {
         this.rest = null;
@@ -532,10 +543,10 @@ export class UwsDownstream implements Downstream, Flushable {
 function isEndInDoubt({ method, bodyLength, isHeadSeen, receiveBuffer }: RequestReader): boolean {
   // It reads chunks leniently (it skips two bytes for any line end, takes an empty size for zero) and does not show them.
   if (bodyLength === BODY_CHUNKED) return true;
-  if (bodyLength !== BODY_NONE || isHeadSeen) return false;
-  // Of other heads it hides what stands behind a header without a name, a length perhaps. Where most heads are seen, few are
-  // others: those that came in pieces. Else all are, and these methods come with a length, were it 0 (RFC 9110 § 8.6).
-  return receiveBuffer !== null || CONTENT_METHODS.has(method);
+  if (isHeadSeen) return false;
+  // Of other heads it hides what stands behind a header without a name, a length or a coding perhaps. Where heads are seen,
+  // others are those that came in pieces. Else all are, and these methods come with a length, were it 0 (RFC 9110 § 8.6).
+  return receiveBuffer !== null || (bodyLength === BODY_NONE && CONTENT_METHODS.has(method));
 }
 
 /** Whether the body is server-sent events, as text. @param block as in UpstreamHead. */

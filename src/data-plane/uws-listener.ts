@@ -102,7 +102,7 @@ export class UwsListener implements Listener {
       const message =
         'heads of requests are known from uWebSockets.js only, which hides what is behind a header without a name ' +
         '(docs/protocols.md)';
-      this.log('info', message, { listener: name, why });
+      this.log('warn', message, { listener: name, why });
     }
   }
 

@@ -1,6 +1,6 @@
 // The memory in which uWebSockets.js receives, and in it the head of the request that it is just handing over. What uWS
 // tells of a request is less than what came: a header without a name ends its list, and hides those behind it. And one
-// text is had for less than each of its names and values (perf-reports/2026-11-29-heads-as-received.md).
+// text is had for less than each of its names and values (perf-reports/2026-11-29-heads-in-place.md).
 //
 // uWS receives all that comes to a thread's sockets into one buffer, what it has decrypted into another, and parses a head
 // in its place. Where they are it does not say, but the bytes of a body are shown in them: so two requests of our own tell.

@@ -159,7 +159,8 @@ export class Accounting {
 
 /** Adds one unless the word is at the cap. @returns false then. */
 export function increaseBelow(words: Int32Array, index: number, cap: number): boolean {
-  let seen = Atomics.load(words, index);
+  // A guess: what is added depends on the word being as it was seen.
+  let seen = words[index]!;
   for (let attempt = 0; attempt < RESERVE_ATTEMPTS_MAX; attempt++) {
     if (seen >= cap) return false;
     const found = Atomics.compareExchange(words, index, seen, seen + 1);

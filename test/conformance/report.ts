@@ -66,8 +66,7 @@ and the backend's fails the run.
 
 A header line without a name hides those behind it on the uws engine, also a Content-Length: uWebSockets.js shows neither the
 line nor the bytes behind it. So the proxy reads heads where uWebSockets.js receives them, and refuses such a line. A head that
-came in pieces does not stand there: behind its answer the connection closes, and nothing more is read from it, be it a hidden
-body. All rows are of a proxy with the optional package koffi, which this takes; [protocols.md](protocols.md) has what is
+came in pieces does not stand there: it is the last that is read from its connection. All rows are of a proxy with the optional package koffi, which this takes; [protocols.md](protocols.md) has what is
 otherwise. \`test/peers/fronts.test.ts\` sends every row of this page through nginx and HAProxy, at their most lenient,
 to the proxy: each request at the backend is of the client that sent it.
 

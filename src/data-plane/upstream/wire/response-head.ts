@@ -12,6 +12,7 @@ import {
   isNameAt,
   lettersByLength,
   NAME_BYTE,
+  partOf,
   trimEnd,
   trimStart,
   wordsOf,
@@ -133,7 +134,7 @@ export class ResponseHead implements UpstreamHead {
     const { source, lineStart } = this;
     // Who leaves out the reason phrase often leaves out its space, too, which has to be there. Source: RFC 9112 § 4.
     if (source[lineStart + 3] !== SPACE) return null;
-    return new Uint8Array(source.buffer, source.byteOffset + lineStart, this.blockEnd - lineStart);
+    return partOf(source, lineStart, this.blockEnd);
   }
 
   /**
