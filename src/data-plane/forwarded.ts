@@ -2,6 +2,7 @@
 // trusts is believed and added to; everyone else's words are replaced. Source: RFC 7239.
 import { addressBytes } from '../config/address.ts';
 import type { Cidr } from '../config/config.ts';
+import { inOnePiece } from './latin1.ts';
 
 /** A client's address as text: dotted IPv4 (also for v4-mapped IPv6) or compressed IPv6; '' on a unix socket. */
 export function addressText(bytes: Uint8Array): string {
@@ -170,7 +171,10 @@ export class Forwarding {
   block(received: ReceivedForwarding, origin: Origin, host: string): string {
     if (origin.isTrusted) return forwardingBlock(received, true, origin.text, this.proto, host);
     if (origin.lastHost !== host) {
-      origin.lastBlock = forwardingBlock(received, false, origin.text, this.proto, host);
+      // In one piece: it is written with many requests, and put together of its pieces each time it would cost more than all else.
+      origin.lastBlock = inOnePiece(
+        forwardingBlock(received, false, origin.text, this.proto, host),
+      );
       origin.lastHost = host;
     }
     return origin.lastBlock;
