@@ -16,6 +16,7 @@ function configuration(workload: Workload, ground: Ground, port: number): string
   const servers = ground.endpointPorts.map(
     (endpoint, index) => `  server e${index} 127.0.0.1:${endpoint}`,
   );
+  const proto = workload.isTls ? 'https' : 'http';
   return `
 global
   nbthread 1
@@ -27,6 +28,10 @@ defaults
   timeout server 60s
 frontend web
   bind 127.0.0.1:${port}${tls}
+  http-request set-header x-forwarded-for %[src]
+  http-request set-header x-forwarded-proto ${proto}
+  http-request set-header x-forwarded-host %[req.hdr(host)]
+  http-request set-header forwarded "for=%[src];host=\\"%[req.hdr(host)]\\";proto=${proto}"
   default_backend endpoints
 backend endpoints
   balance roundrobin

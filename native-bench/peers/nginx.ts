@@ -1,4 +1,4 @@
-// nginx as a careful operator sets it up for this work on one core; and, for bodies, with buffers that
+// nginx as a careful operator sets it up for this work on one core, with the forwarding headers that millrace sends; and, for bodies, with buffers that
 // hold them. Its defaults (8 buffers of a page each) write large bodies to temporary files.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -51,7 +51,11 @@ http {
       proxy_pass http://endpoints;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
-      proxy_set_header Host $host;
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header Forwarded 'for=$remote_addr;host="$http_host";proto=$scheme';
       ${variant.buffers}
     }
   }

@@ -52,6 +52,8 @@ export class Attempt {
   private readonly context: WorkerContext;
   /** When the endpoint had all of the request; 0 = it has not. */
   private askedUs = 0;
+  /** When all of the response came, in one read with its head; 0 = its end is to come. */
+  private wholeUs = 0;
   /** As expectAnswer(); NOT_EXPECTED once something has come. */
   private expected: number = NOT_EXPECTED;
 
@@ -83,6 +85,7 @@ export class Attempt {
     this.isStatusToCome = false;
     this.startUs = this.pickUs;
     this.askedUs = 0;
+    this.wholeUs = 0;
     this.expected = NOT_EXPECTED;
     if (isWhole) this.recordAsked(this.startUs);
     this.context.counters.addEndpoint(slot, COUNTER_REQUESTS, 1);
@@ -128,10 +131,14 @@ export class Attempt {
     if (status >= 500) this.isFailedStatus = true;
   }
 
-  /** What this attempt says about its endpoint's speed. @param status or OUTCOME_*. */
-  recordOutcome(status: number): void {
+  /**
+   * What this attempt says about its endpoint's speed.
+   * @param status or OUTCOME_*. @param isWhole the response's end came with what this is about.
+   */
+  recordOutcome(status: number, isWhole: boolean = false): void {
     const { context } = this;
     const nowUs = context.clock.nowUs();
+    if (isWhole) this.wholeUs = nowUs;
     const elapsedUs = nowUs - this.startUs;
     const { ewmaDecayMs } = this.upstream!.table;
     const nowMs = timeWordOf(nowUs);
@@ -161,7 +168,8 @@ export class Attempt {
   recordEnd(trailers: string): boolean {
     const { context } = this;
     if (this.isStatusToCome) this.recordJudged(judgedStatus(trailers, this.hasDeadline) ?? 200);
-    const elapsedUs = context.clock.nowUs() - this.startUs;
+    const endUs = this.wholeUs > 0 ? this.wholeUs : context.clock.nowUs();
+    const elapsedUs = endUs - this.startUs;
     context.histograms.record(this.slot, this.upstream!.index, elapsedUs);
     return !(this.isStatusToCome && this.isFailedStatus);
   }

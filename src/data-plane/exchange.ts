@@ -399,7 +399,7 @@ export class Exchange
     } else {
       this.verdict.pass();
     }
-    current.recordOutcome(status);
+    current.recordOutcome(status, head.isWhole);
     this.isResponseBegun = true;
     this.body.stopRepeating();
     const route = this.route!;

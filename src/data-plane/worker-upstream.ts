@@ -31,6 +31,7 @@ export class WorkerUpstream {
   readonly explainer: PickExplainer | null;
   private readonly retryMethods: ReadonlySet<string>;
   private readonly retryOn: ReadonlySet<string>;
+  private readonly retriesTimeouts: boolean;
 
   constructor(
     config: UpstreamConfig,
@@ -49,6 +50,7 @@ export class WorkerUpstream {
     this.explainer = explainer;
     this.retryMethods = new Set(config.retry.methods);
     this.retryOn = new Set(config.retry.on);
+    this.retriesTimeouts = config.retry.attempts > 0 && this.retryOn.has('504');
   }
 
   /** May a request that the endpoint may have seen be sent again? */
@@ -58,8 +60,7 @@ export class WorkerUpstream {
 
   /** Must a request that has been sent stay with its endpoint, whatever becomes of that? */
   isSentOnce(method: string): boolean {
-    const { attempts } = this.config.retry;
-    return attempts === 0 || !this.retryMethods.has(method) || !this.retryOn.has('504');
+    return !this.retriesTimeouts || !this.retryMethods.has(method);
   }
 
   isRetryStatus(status: number): boolean {

@@ -79,6 +79,8 @@ export interface UpstreamHead {
    * engine has no such bytes or nothing follows yet.
    */
   readonly bytes?: Uint8Array | null;
+  /** The response's end came in the same read and follows in the same turn. Absent = it is not told. */
+  readonly isWhole?: boolean;
 }
 
 export interface UpstreamHandler {

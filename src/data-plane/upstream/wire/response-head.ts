@@ -64,6 +64,9 @@ const NOTED_LETTERS = lettersByLength([...DROPPED_HEADERS]);
 /** Kept stretches of the head being scanned: start, end, start, end … Only used within one scan. */
 const kept = new Int32Array(2 * (HEAD_LINES_MAX + 1));
 
+/** Bytes. */
+const MOVED_BY_WORDS_MAX = 96;
+
 const NOTHING = Buffer.alloc(0);
 
 const KEEP_LINE = 0;
@@ -88,6 +91,8 @@ export class ResponseHead implements UpstreamHead {
   private connectionNames: Set<string> | null;
   /** Set by the parser: the body or the end of the response came with the head. */
   isFollowed: boolean;
+  /** Set by the parser: all of the response came. */
+  isWhole: boolean;
   // Where the head stands, moved together: status line without the version at lineStart, headers from
   // blockStart to blockEnd.
   private source: Buffer;
@@ -109,6 +114,7 @@ export class ResponseHead implements UpstreamHead {
     this.saysKeepAlive = false;
     this.connectionNames = null;
     this.isFollowed = false;
+    this.isWhole = false;
     this.source = NOTHING;
     this.lineStart = 0;
     this.blockStart = 0;
@@ -217,7 +223,7 @@ export class ResponseHead implements UpstreamHead {
     this.source = bytes;
     this.lineStart = start + VERSION.length + 2;
     this.blockStart = blockStart;
-    this.blockEnd = joinKept(bytes, blockStart, keptCount);
+    this.blockEnd = joinKept(bytes, words, blockStart, keptCount);
     this.block = null;
     return position;
   }
@@ -357,16 +363,29 @@ function readReason(bytes: Buffer, start: number, end: number): string {
 }
 
 /** Moves the kept stretches together behind the status line. @returns where they end, without the last CR LF. */
-function joinKept(bytes: Buffer, blockStart: number, keptCount: number): number {
+function joinKept(bytes: Buffer, words: DataView, blockStart: number, keptCount: number): number {
   let end = blockStart;
   // Measured: moving the bytes together and making one string costs half of joining strings.
   for (let index = 0; index < keptCount; index += 2) {
     const from = kept[index]!;
     const to = kept[index + 1]!;
-    if (from !== end) bytes.copyWithin(end, from, to);
+    if (from !== end) moveDown(bytes, words, end, from, to);
     end += to - from;
   }
   return end - 2;
+}
+
+/** Moves [from, end) to a lower place. */
+function moveDown(bytes: Buffer, words: DataView, to: number, from: number, end: number): void {
+  // A call, which a line or two are not worth.
+  if (end - from > MOVED_BY_WORDS_MAX) return void bytes.copyWithin(to, from, end);
+  let source = from;
+  let target = to;
+  // Each word is read before it, or the one behind it, is written over.
+  for (; source + 4 <= end; source += 4, target += 4) {
+    words.setInt32(target, words.getInt32(source, true), true);
+  }
+  for (; source < end; source++, target++) bytes[target] = bytes[source]!;
 }
 
 /** Removes the lines whose names Connection listed; rare, so on the string. */

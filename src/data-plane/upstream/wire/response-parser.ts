@@ -99,6 +99,7 @@ export class ResponseParser {
     }
     position = this.advanceBody(bytes, position, end);
     if (position < 0) return -1;
+    this.head.isWhole = this.isComplete;
     this.head.isFollowed = this.isComplete || this.pieceEnd > this.pieceStart;
     if (this.isComplete) {
       if (position < end && this.isLast) return -1;
