@@ -246,6 +246,8 @@ export class Balancer implements Administered {
     });
     this.ticker = setInterval(() => this.tick(), TICK_MS);
     this.evaluator.start();
+    // Their windows begin before the first request, not with the first tick behind it.
+    this.circuits.tick(systemClock.nowUs() / 1000, this.live.structure);
     try {
       await this.pool.start();
     } catch (error) {
