@@ -5,6 +5,7 @@
 import type { HttpRequest } from 'uWebSockets.js';
 import type { ExchangeErrorCode } from '../errors.ts';
 import { type HeadMemory, ReceivedHead } from './received-head.ts';
+import { trimmedPart } from './upstream/header-block.ts';
 import { BODY_CHUNKED, BODY_NONE, BODY_UPGRADE } from './upstream/engine.ts';
 import { namesWebSocket, refusalOfHandshake } from './websocket/handshake.ts';
 
@@ -62,7 +63,6 @@ export interface HeadBuffer extends HeadMemory {
 }
 
 const SPACE = 0x20;
-const TAB = 0x09;
 const CRLF = '\r\n';
 
 /** The names that isPassedOn() does something about; those of OWN_NAMES in their one proper spelling. */
@@ -212,7 +212,7 @@ export class RequestReader {
       if (keptFrom < start) this.block += text.slice(keptFrom, start);
       keptFrom = end + CRLF.length;
       if (!this.takeSoundHost(text, start, end)) {
-        this.visitLine(text.slice(start, colon), trimmed(text, colon + 1, end));
+        this.visitLine(text.slice(start, colon), trimmedPart(text, colon + 1, end));
       }
     }
     if (keptFrom < linesEnd) this.block += text.slice(keptFrom, linesEnd);
@@ -546,19 +546,6 @@ export class RequestReader {
     }
     this.removeHeaders(names);
   }
-}
-
-/** @returns what stands in [start, end) without the spaces and tabs around it. */
-function trimmed(text: string, start: number, end: number): string {
-  let from = start;
-  let to = end;
-  while (from < to && isBlank(text.charCodeAt(from))) from++;
-  while (to > from && isBlank(text.charCodeAt(to - 1))) to--;
-  return text.slice(from, to);
-}
-
-function isBlank(code: number): boolean {
-  return code === SPACE || code === TAB;
 }
 
 /** @param rest what follows the authority in an absolute-form target. */

@@ -26,12 +26,17 @@ export function foldedName(name: string): string {
 
 /** The value in a `Name: value` line, without the space around it, of which an upstream may send any amount. */
 export function valueIn(line: string, colon: number): string {
+  return trimmedPart(line, colon + 1, line.length);
+}
+
+/** What stands in [from, to) without the spaces and tabs around it. */
+export function trimmedPart(text: string, from: number, to: number): string {
   // Not a regular expression: `[ \t]+$` tries anew at each space inside a value, which takes a second for 16 KiB of them.
-  let start = colon + 1;
-  let end = line.length;
-  while (start < end && isBlank(line.charCodeAt(start))) start++;
-  while (end > start && isBlank(line.charCodeAt(end - 1))) end--;
-  return line.slice(start, end);
+  let start = from;
+  let end = to;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
 }
 
 /** Whether a text, one latin1 character a byte, may stand as a field's value or as a reason phrase. Source: RFC 9110 §5.5. */
