@@ -192,7 +192,7 @@ export class Exchange
       const refusing = limits.charge(reader, context.clock.nowUs());
       if (refusing !== null) return this.refuseByLimit(refusing);
     }
-    const upstream = context.chooseUpstream(route, reader);
+    const upstream = route.upstream ?? route.split!.choose(reader);
     this.current.upstream = upstream;
     upstream.affinity.describe(this.pickRequest, reader, upstream.table, context.random);
     this.method = reader.method;

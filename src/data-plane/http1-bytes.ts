@@ -13,16 +13,53 @@ for (const character of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
   NAME_BYTE[character.toUpperCase().charCodeAt(0)] = code;
 }
 
-export function asciiBytes(text: string): Uint8Array {
+function asciiBytes(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
-/** Whether `bytes` holds the lower-case `name` at `start`, in any case. The caller has checked the length. */
-export function isNameAt(bytes: Uint8Array, start: number, name: Uint8Array): boolean {
-  for (let index = 0; index < name.length; index++) {
-    if (NAME_BYTE[bytes[start + index]!] !== name[index]) return false;
+/** What upper and lower case of a letter have not in common, in each byte of a word. */
+const CASE_BITS = 0x20202020;
+
+/** A name, or a value with the same signs, that is looked for in any case. */
+export class KnownText {
+  readonly length: number;
+  /** It in words, the last of which overlaps where its length asks for that; empty for one of less than four bytes. */
+  private readonly words: readonly number[];
+  private readonly bytes: Uint8Array;
+
+  /** @param text letters, in lower case, digits and `-`. */
+  constructor(text: string) {
+    this.length = text.length;
+    this.bytes = asciiBytes(text);
+    const words = wordsOf(this.bytes);
+    const starts: number[] = [];
+    for (let start = 0; start + 4 <= text.length; start += 4) starts.push(start);
+    if (text.length > 4 && text.length % 4 > 0) starts.push(text.length - 4);
+    this.words = starts.map((start) => words.getInt32(start, true));
   }
-  return true;
+
+  /**
+   * Whether it stands at `start`. The caller has checked the length, and that there are no control bytes: one of them is a
+   * `-` but for the case.
+   */
+  isAt(memory: DataView, start: number): boolean {
+    const { words } = this;
+    const count = words.length;
+    if (count === 0) return this.isAtByBytes(memory, start);
+    const last = count - 1;
+    for (let index = 0; index < last; index++) {
+      if ((memory.getInt32(start + 4 * index, true) | CASE_BITS) !== words[index]) return false;
+    }
+    return (memory.getInt32(start + this.length - 4, true) | CASE_BITS) === words[last];
+  }
+
+  private isAtByBytes(memory: DataView, start: number): boolean {
+    const { bytes } = this;
+    for (let index = 0; index < bytes.length; index++) {
+      if ((memory.getUint8(start + index) | 0x20) !== bytes[index]) return false;
+    }
+    return true;
+  }
 }
 
 /** The first index in [start, end] that is no space or tab. */
@@ -40,40 +77,35 @@ export function trimEnd(bytes: Uint8Array, start: number, end: number): number {
 }
 
 let viewedBytes: Uint8Array | null = null;
-let viewedMemory: ArrayBufferLike = new ArrayBuffer(0);
-let viewedOffset = 0;
 let view: DataView = new DataView(new ArrayBuffer(0));
 
 /** The same memory, to be read four bytes at a time. The view of one buffer is kept: a thread reads nearly all into one. */
 export function wordsOf(bytes: Uint8Array): DataView {
   if (bytes !== viewedBytes) {
     viewedBytes = bytes;
-    viewedMemory = bytes.buffer;
-    viewedOffset = bytes.byteOffset;
-    view = new DataView(viewedMemory, viewedOffset, bytes.length);
+    view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
   return view;
 }
 
-/** A part of `bytes`, the same memory. Of what was given to wordsOf() last it costs less than `subarray`. */
-export function partOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  if (bytes !== viewedBytes) wordsOf(bytes);
-  return new Uint8Array(viewedMemory, viewedOffset + start, end - start);
-}
-
 /**
- * Whether one of the four bytes of a word is below 0x20 or 0x7f. A subtraction borrows from the next byte only where it
- * has found one, so the answer is exact. Source: S. E. Anderson, Bit Twiddling Hacks, "hasless" and "haszero".
+ * Which of the four bytes of a word are below 0x20 or 0x7f, as their highest bits. No sum reaches into the next byte, so
+ * each bit is exact. Source: S. E. Anderson, Bit Twiddling Hacks, "hasless".
  */
-export function hasControl(word: number): boolean {
-  const del = word ^ 0x7f7f7f7f;
-  const found = ((word - 0x20202020) & ~word) | ((del - 0x01010101) & ~del);
-  return (found & 0x80808080) !== 0;
+export function controlsIn(word: number): number {
+  const low = word & 0x7f7f7f7f;
+  return (~(low + 0x60606060) | (low + 0x01010101)) & ~word & 0x80808080;
 }
 
-/** Whether one of the four bytes of a word is no visible ASCII and no space. */
-export function hasOther(word: number): boolean {
-  return hasControl(word) || (word & 0x80808080) !== 0;
+/** Which of the four bytes of a word are no visible ASCII and no space. As controlsIn(). */
+export function othersIn(word: number): number {
+  const low = word & 0x7f7f7f7f;
+  return (~(low + 0x60606060) | (low + 0x01010101) | word) & 0x80808080;
+}
+
+/** The first of the bytes that such bits name, from 0 on. @param bits not 0; of a word that was read as little-endian. */
+export function firstOf(bits: number): number {
+  return (31 - Math.clz32(bits & -bits)) >> 3;
 }
 
 /** By a name's length, a bit for each letter with which one of the names of this length begins. @param names in lower case. */

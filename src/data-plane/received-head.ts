@@ -1,5 +1,5 @@
 // The head of a request as it was received, taken apart in one walk over its bytes. On a worker thread.
-import { hasOther, isAmong, lettersByLength, NAME_BYTE } from './http1-bytes.ts';
+import { firstOf, isAmong, lettersByLength, NAME_BYTE, othersIn } from './http1-bytes.ts';
 
 /** No head has more lines: uWebSockets.js takes a hundred. */
 const LINES_MAX = 1024;
@@ -113,9 +113,14 @@ export class ReceivedHead {
 function skipText(bytes: Buffer, words: DataView, start: number, limit: number): number {
   let position = start;
   while (position < limit) {
-    if (!hasOther(words.getInt32(position, true))) position += 4;
-    else if (isText(bytes[position]!)) position++;
-    else break;
+    const others = othersIn(words.getInt32(position, true));
+    if (others === 0) {
+      position += 4;
+      continue;
+    }
+    position += firstOf(others);
+    if (bytes[position] !== TAB) break;
+    position++;
   }
   return position;
 }
@@ -123,10 +128,6 @@ function skipText(bytes: Buffer, words: DataView, start: number, limit: number):
 /** Visible ASCII; a fragment is not sent. */
 function isOfTarget(byte: number): boolean {
   return byte > SPACE && byte <= TILDE && byte !== NUMBER_SIGN;
-}
-
-function isText(byte: number): boolean {
-  return byte >= SPACE ? byte <= TILDE : byte === TAB;
 }
 
 /** Whether a line is passed on as it stands: its name is not noted, and its value set off by one space. */

@@ -14,6 +14,8 @@ export class RequestBody {
   private readonly current: Attempt;
   private readonly replay: ReplayBuffer = new ReplayBuffer();
   private readonly held: HeldBody = new HeldBody();
+  /** The request has a body; most have none, and nothing is to be done for them. */
+  private isPresent = false;
   private call: UpstreamCall | null = null;
   /** All of it has come from the client. */
   private isReceived = true;
@@ -47,6 +49,7 @@ export class RequestBody {
   /** A request begins. @param length of its body: BODY_NONE, BODY_CHUNKED, BODY_UPGRADE or bytes. */
   start(length: number): void {
     const hasBody = length !== BODY_NONE && length !== 0;
+    this.isPresent = hasBody;
     this.gatherBytes = Math.max(0, Math.min(length, REPLAY_BYTES_MAX));
     this.call = null;
     this.isReceived = !hasBody;
@@ -122,11 +125,13 @@ export class RequestBody {
 
   /** The response has begun: the request will not be sent again. */
   stopRepeating(): void {
-    this.replay.close();
+    if (this.isPresent) this.replay.close();
   }
 
   /** The response is complete or will never come: the rest of the body is read and dropped. */
   release(): void {
+    if (!this.isPresent) return;
+    this.isPresent = false;
     this.call = null;
     this.isReceived = true;
     this.isEndPassed = true;

@@ -8,6 +8,7 @@ import { PrefixStrip } from './prefix-strip.ts';
 import type { Mirroring } from './mirroring.ts';
 import type { RouteLimits } from './route-limits.ts';
 import type { Split } from './split.ts';
+import type { WorkerUpstream } from './worker-upstream.ts';
 
 /** What a route can be matched on. */
 export interface RoutableRequest {
@@ -23,6 +24,8 @@ export class Route {
   readonly config: RouteConfig;
   /** null: the route has none. */
   readonly limits: RouteLimits | null;
+  /** Where all goes; null: as the split says. */
+  readonly upstream: WorkerUpstream | null;
   /** null: all goes to one upstream. */
   readonly split: Split | null;
   /** null: nothing is copied. */
@@ -41,11 +44,13 @@ export class Route {
 
   constructor(
     config: RouteConfig,
+    upstream: WorkerUpstream | null = null,
     limits: RouteLimits | null = null,
     split: Split | null = null,
     mirroring: Mirroring | null = null,
   ) {
     this.config = config;
+    this.upstream = upstream;
     this.limits = limits;
     this.split = split;
     this.mirroring = mirroring;

@@ -199,7 +199,7 @@ export class UwsDownstream implements Downstream, Flushable {
     this.bodyLength = bodyLength;
     this.isEventStream = false;
     if (headerBlock === null) {
-      this.headBytes = head.bytes ?? null;
+      this.headBytes = head.copyForTurn?.() ?? null;
       if (this.headBytes !== null) return;
       this.headerBlock = head.headerBlock;
     } else {
@@ -245,7 +245,6 @@ export class UwsDownstream implements Downstream, Flushable {
   /** Keeps a copy of a whole answer until the end of the turn. @returns false: it is too large. */
   private hold(body: Uint8Array): boolean {
     if (body.length > WHOLE_BYTES_MAX) return false;
-    if (this.headBytes !== null) this.headBytes = copyForTurn(this.headBytes);
     this.chunk = copyForTurn(body);
     this.isHeld = true;
     turnEnd.add(this);

@@ -29,7 +29,6 @@ import { ConnectionGate } from './connection-gate.ts';
 import { DelayLine } from './delay-line.ts';
 import { PickExplainer } from './pick-explainer.ts';
 import { Mirroring } from './mirroring.ts';
-import type { RequestReader } from './request-reader.ts';
 import { Route, Router } from './router.ts';
 import { Split } from './split.ts';
 import { ConnectionBudget } from './upstream/connection-budget.ts';
@@ -187,12 +186,6 @@ export class WorkerContext {
     return this.upstreams.get(name);
   }
 
-  /** The upstream of a route: the only one, or by the weights of its split. */
-  chooseUpstream(route: Route, reader: RequestReader): WorkerUpstream {
-    if (route.split !== null) return route.split.choose(reader);
-    return this.upstreams.get(route.config.split[0]!.upstream)!;
-  }
-
   /**
    * What this worker has of an endpoint.
    * @returns undefined for an endpoint of a structure that is not known here yet, or not any more.
@@ -282,16 +275,18 @@ export class WorkerContext {
   /** @param shared the route's turns; undefined for one that neither splits nor mirrors. */
   private routeOf(config: RouteConfig, shared: SharedArrayBuffer | undefined): Route {
     const limits = this.limits.ofRoute(config);
-    if (shared === undefined) return new Route(config, limits);
+    const upstreamOf = (name: string): WorkerUpstream => this.upstreams.get(name)!;
+    const sole = config.split.length === 1 ? upstreamOf(config.split[0]!.upstream) : null;
+    if (shared === undefined) return new Route(config, sole, limits);
     const { mirror } = config;
     const turns = new RouteTurns(shared);
-    const upstreamOf = (name: string): WorkerUpstream => this.upstreams.get(name)!;
     const parts = config.split.map(({ upstream, weight }) => ({
       upstream: upstreamOf(upstream),
       weight,
     }));
     return new Route(
       config,
+      sole,
       limits,
       parts.length > 1 ? new Split(parts, turns) : null,
       mirror === null ? null : new Mirroring(this, mirror, upstreamOf(mirror.upstream), turns),

@@ -75,10 +75,10 @@ export interface UpstreamHead {
   readonly sensitiveNames?: readonly string[];
   /**
    * Status, reason and block as they came, `200 OK CRLF Name: value …` with no final CRLF, for who would otherwise make
-   * bytes of the texts again. Valid until the body or the end that follows in the same turn; null or absent when the
-   * engine has no such bytes or nothing follows yet.
+   * bytes of the texts again. A copy as copyForTurn() makes them; null, or the method absent, when the engine has no such
+   * bytes or neither the body nor the end follows in the same turn.
    */
-  readonly bytes?: Uint8Array | null;
+  copyForTurn?(): Uint8Array | null;
   /** The response's end came in the same read and follows in the same turn. Absent = it is not told. */
   readonly isWhole?: boolean;
 }

@@ -4,15 +4,15 @@
 // Strict: what two parsers could read differently is refused, because a response that is misread here
 // would give its rest to another client. Source: RFC 9112 §2.2, §5, §6.
 import type { UpstreamHead } from '../engine.ts';
+import { gatherForTurn } from '../../turn-copy.ts';
 import { DROPPED_HEADERS } from '../header-block.ts';
 import {
-  asciiBytes,
-  hasControl,
+  controlsIn,
+  firstOf,
   isAmong,
-  isNameAt,
+  KnownText,
   lettersByLength,
   NAME_BYTE,
-  partOf,
   trimEnd,
   trimStart,
   wordsOf,
@@ -42,32 +42,39 @@ const DEL = 0x7f;
 const LETTER_K = 0x4b;
 const LETTER_O = 0x4f;
 
-const VERSION = asciiBytes('HTTP/1.');
-const CONTENT_LENGTH = asciiBytes('content-length');
-const TRANSFER_ENCODING = asciiBytes('transfer-encoding');
-const CONNECTION = asciiBytes('connection');
-const KEEP_ALIVE = asciiBytes('keep-alive');
-const CHUNKED = asciiBytes('chunked');
-const CLOSE = asciiBytes('close');
-const UPGRADE = asciiBytes('upgrade');
+// `HTTP/1.` in words of four bytes, the last of which overlaps.
+const VERSION = Buffer.from('HTTP/1.');
+const VERSION_START = VERSION.readInt32LE(0);
+const VERSION_END = VERSION.readInt32LE(3);
+
+const CONTENT_LENGTH = new KnownText('content-length');
+const TRANSFER_ENCODING = new KnownText('transfer-encoding');
+const CONNECTION = new KnownText('connection');
+const KEEP_ALIVE = new KnownText('keep-alive');
+const CHUNKED = new KnownText('chunked');
+const CLOSE = new KnownText('close');
+const UPGRADE = new KnownText('upgrade');
 
 /** Names of DROPPED_HEADERS by their length. Those that say something to this connection are read before. */
-const DROPPED_BY_LENGTH: readonly (readonly Uint8Array[])[] = Array.from(
+const DROPPED_BY_LENGTH: readonly (readonly KnownText[])[] = Array.from(
   { length: 19 },
   (_, length) =>
-    [...DROPPED_HEADERS].filter((name) => name.length === length).map((name) => asciiBytes(name)),
+    [...DROPPED_HEADERS]
+      .filter((name) => name.length === length)
+      .map((name) => new KnownText(name)),
 );
 
 /** Of all names that readLine() does something about. */
 const NOTED_LETTERS = lettersByLength([...DROPPED_HEADERS]);
 
-/** Kept stretches of the head being scanned: start, end, start, end … Only used within one scan. */
+/**
+ * What is passed on of the head that was scanned last, by any parser of the thread: start, end, start, end … in its bytes.
+ * The status line without the version and what follows it is the first stretch.
+ */
 const kept = new Int32Array(2 * (HEAD_LINES_MAX + 1));
 
-/** Bytes. */
-const MOVED_BY_WORDS_MAX = 96;
-
 const NOTHING = Buffer.alloc(0);
+const { latin1Slice } = Buffer.prototype;
 
 const KEEP_LINE = 0;
 const REMOVE_LINE = 1;
@@ -93,12 +100,13 @@ export class ResponseHead implements UpstreamHead {
   isFollowed: boolean;
   /** Set by the parser: all of the response came. */
   isWhole: boolean;
-  // Where the head stands, moved together: status line without the version at lineStart, headers from
-  // blockStart to blockEnd.
+  // Where the head stands: the status line without the version from lineStart to blockStart, and what is kept of all.
   private source: Buffer;
   private lineStart: number;
   private blockStart: number;
-  private blockEnd: number;
+  private keptCount: number;
+  /** Bytes of the kept stretches, without the last CR LF. */
+  private keptBytes: number;
   /** Made of them when it is first asked for. */
   private block: string | null;
 
@@ -118,7 +126,8 @@ export class ResponseHead implements UpstreamHead {
     this.source = NOTHING;
     this.lineStart = 0;
     this.blockStart = 0;
-    this.blockEnd = 0;
+    this.keptCount = 0;
+    this.keptBytes = 0;
     this.block = '';
   }
 
@@ -129,33 +138,39 @@ export class ResponseHead implements UpstreamHead {
 
   get headerBlock(): string {
     if (this.block !== null) return this.block;
-    let block = this.source.toString('latin1', this.blockStart, this.blockEnd);
+    const lineBytes = this.blockStart - this.lineStart;
+    let block = '';
+    if (lineBytes < this.keptBytes) {
+      const bytes = gatherForTurn(this.source, kept, this.keptCount, this.keptBytes);
+      block = latin1Slice.call(bytes, lineBytes, this.keptBytes);
+    }
     if (this.connectionNames !== null) block = removeNamed(block, this.connectionNames);
     this.block = block;
     return block;
   }
 
-  get bytes(): Uint8Array | null {
+  copyForTurn(): Uint8Array | null {
     if (!this.isFollowed || this.connectionNames !== null) return null;
-    const { source, lineStart } = this;
     // Who leaves out the reason phrase often leaves out its space, too, which has to be there. Source: RFC 9112 § 4.
-    if (source[lineStart + 3] !== SPACE) return null;
-    return partOf(source, lineStart, this.blockEnd);
+    if (this.source[this.lineStart + 3] !== SPACE) return null;
+    return gatherForTurn(this.source, kept, this.keptCount, this.keptBytes);
   }
 
   /**
    * Reads the head that starts at `start`. A scan that came out incomplete is started anew with more bytes.
-   * A complete head's bytes are overwritten: what is passed on is moved together before it becomes a string.
-   * @returns the index behind the head, HEAD_INCOMPLETE or HEAD_BAD. The fields are valid after an index only.
+   * @returns the index behind the head, HEAD_INCOMPLETE or HEAD_BAD. The fields are valid after an index only, the texts
+   * and bytes until the next scan.
    */
   scan(bytes: Buffer, start: number, end: number): number {
     const incomplete = end - start < HEAD_BYTES_MAX ? HEAD_INCOMPLETE : HEAD_BAD;
-    const words = wordsOf(bytes);
-    for (let index = 0; index < VERSION.length; index++) {
-      if (start + index === end) return incomplete;
-      if (bytes[start + index] !== VERSION[index]) return HEAD_BAD;
+    if (end - start < STATUS_LINE_BYTES_MIN) {
+      return isBeginning(bytes, start, end) ? incomplete : HEAD_BAD;
     }
-    if (end - start < STATUS_LINE_BYTES_MIN) return incomplete;
+    const words = wordsOf(bytes);
+    const isHttp =
+      words.getInt32(start, true) === VERSION_START &&
+      words.getInt32(start + 3, true) === VERSION_END;
+    if (!isHttp) return HEAD_BAD;
     const minor = bytes[start + 7]! - ZERO;
     const status = readStatus(bytes, start + 8);
     let position = start + 12;
@@ -175,8 +190,10 @@ export class ResponseHead implements UpstreamHead {
     this.saysClose = false;
     this.saysKeepAlive = false;
     this.connectionNames = null;
+    const statusStart = start + VERSION.length + 2;
     let keptCount = 0;
-    let keepFrom = position;
+    let keptBytes = -2;
+    let keepFrom = statusStart;
     let lineCount = 0;
     for (;;) {
       const lineStart = position;
@@ -196,13 +213,14 @@ export class ResponseHead implements UpstreamHead {
       position = scanValue(bytes, words, valueStart, end);
       if (position < 0) return position === HEAD_BAD ? HEAD_BAD : incomplete;
       if (!isAmong(NOTED_LETTERS, nameLength, bytes[lineStart]!)) continue;
-      const verdict = this.readLine(bytes, lineStart, nameLength, valueStart, position - 2);
+      const verdict = this.readLine(bytes, words, lineStart, nameLength, valueStart, position - 2);
       if (verdict === BAD_LINE) return HEAD_BAD;
       if (verdict === REMOVE_LINE) {
         if (keepFrom < lineStart) {
           kept[keptCount] = keepFrom;
           kept[keptCount + 1] = lineStart;
           keptCount += 2;
+          keptBytes += lineStart - keepFrom;
         }
         keepFrom = position;
       }
@@ -211,6 +229,7 @@ export class ResponseHead implements UpstreamHead {
       kept[keptCount] = keepFrom;
       kept[keptCount + 1] = position;
       keptCount += 2;
+      keptBytes += position - keepFrom;
     }
     position += 2;
     if (position - start > HEAD_BYTES_MAX) return HEAD_BAD;
@@ -221,9 +240,10 @@ export class ResponseHead implements UpstreamHead {
     this.reason = readReason(bytes, reasonStart, reasonEnd);
     this.isPersistent = minor === 1 ? !this.saysClose : this.saysKeepAlive && !this.saysClose;
     this.source = bytes;
-    this.lineStart = start + VERSION.length + 2;
+    this.lineStart = statusStart;
     this.blockStart = blockStart;
-    this.blockEnd = joinKept(bytes, words, blockStart, keptCount);
+    this.keptCount = keptCount;
+    this.keptBytes = keptBytes;
     this.block = null;
     return position;
   }
@@ -231,13 +251,14 @@ export class ResponseHead implements UpstreamHead {
   /** Takes what concerns this connection from a header line, and says whether the line is passed on. */
   private readLine(
     bytes: Buffer,
+    words: DataView,
     lineStart: number,
     nameLength: number,
     valueStart: number,
     valueEnd: number,
   ): number {
     if (nameLength === 14) {
-      if (!isNameAt(bytes, lineStart, CONTENT_LENGTH)) return KEEP_LINE;
+      if (!CONTENT_LENGTH.isAt(words, lineStart)) return KEEP_LINE;
       const length = readLength(bytes, valueStart, valueEnd);
       // A second one is refused even when it says the same, as nginx and llhttp do.
       if (length < 0 || this.contentLength !== -1) return BAD_LINE;
@@ -245,25 +266,25 @@ export class ResponseHead implements UpstreamHead {
       return REMOVE_LINE;
     }
     if (nameLength === 10) {
-      if (isNameAt(bytes, lineStart, CONNECTION)) {
-        this.readConnection(bytes, valueStart, valueEnd);
+      if (CONNECTION.isAt(words, lineStart)) {
+        this.readConnection(bytes, words, valueStart, valueEnd);
         return REMOVE_LINE;
       }
-      if (!isNameAt(bytes, lineStart, KEEP_ALIVE)) return KEEP_LINE;
+      if (!KEEP_ALIVE.isAt(words, lineStart)) return KEEP_LINE;
       this.readKeepAlive(bytes, valueStart, valueEnd);
       return REMOVE_LINE;
     }
     if (nameLength === 17) {
-      if (!isNameAt(bytes, lineStart, TRANSFER_ENCODING)) return KEEP_LINE;
+      if (!TRANSFER_ENCODING.isAt(words, lineStart)) return KEEP_LINE;
       const from = trimStart(bytes, valueStart, valueEnd);
       const length = trimEnd(bytes, from, valueEnd) - from;
-      if (this.isChunked || length !== CHUNKED.length || !isNameAt(bytes, from, CHUNKED)) {
+      if (this.isChunked || length !== CHUNKED.length || !CHUNKED.isAt(words, from)) {
         return BAD_LINE;
       }
       this.isChunked = true;
       return REMOVE_LINE;
     }
-    if (nameLength === 7 && isNameAt(bytes, lineStart, UPGRADE)) {
+    if (nameLength === 7 && UPGRADE.isAt(words, lineStart)) {
       const from = trimStart(bytes, valueStart, valueEnd);
       const name = bytes.toString('latin1', from, trimEnd(bytes, from, valueEnd));
       this.upgrade += this.upgrade === '' ? name : `,${name}`;
@@ -272,19 +293,24 @@ export class ResponseHead implements UpstreamHead {
     if (nameLength >= DROPPED_BY_LENGTH.length) return KEEP_LINE;
     const names = DROPPED_BY_LENGTH[nameLength]!;
     for (let index = 0; index < names.length; index++) {
-      if (isNameAt(bytes, lineStart, names[index]!)) return REMOVE_LINE;
+      if (names[index]!.isAt(words, lineStart)) return REMOVE_LINE;
     }
     return KEEP_LINE;
   }
 
-  private readConnection(bytes: Buffer, valueStart: number, valueEnd: number): void {
+  private readConnection(
+    bytes: Buffer,
+    words: DataView,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
     const from = trimStart(bytes, valueStart, valueEnd);
     const length = trimEnd(bytes, from, valueEnd) - from;
-    if (length === KEEP_ALIVE.length && isNameAt(bytes, from, KEEP_ALIVE)) {
+    if (length === KEEP_ALIVE.length && KEEP_ALIVE.isAt(words, from)) {
       this.saysKeepAlive = true;
       return;
     }
-    if (length === CLOSE.length && isNameAt(bytes, from, CLOSE)) {
+    if (length === CLOSE.length && CLOSE.isAt(words, from)) {
       this.saysClose = true;
       return;
     }
@@ -308,6 +334,12 @@ export class ResponseHead implements UpstreamHead {
   }
 }
 
+/** Whether the bytes that are here, fewer than a status line has, are the beginning of one. */
+function isBeginning(bytes: Buffer, start: number, end: number): boolean {
+  const count = Math.min(VERSION.length, end - start);
+  return VERSION.compare(bytes, start, start + count, 0, count) === 0;
+}
+
 /**
  * Skips a field value or reason phrase.
  * @param words the same memory as `bytes`.
@@ -315,18 +347,26 @@ export class ResponseHead implements UpstreamHead {
  */
 function scanValue(bytes: Buffer, words: DataView, start: number, end: number): number {
   let position = start;
-  // Four bytes at a time as long as they are plain (measured: half the time of one by one); the rest sees what it is.
-  while (position + 4 <= end && !hasControl(words.getInt32(position, true))) position += 4;
-  while (position < end) {
-    const byte = bytes[position]!;
-    if (byte < SPACE ? byte !== TAB : byte === DEL) {
-      if (byte !== CR) return HEAD_BAD;
-      if (position + 1 === end) return HEAD_INCOMPLETE;
-      return bytes[position + 1] === LF ? position + 2 : HEAD_BAD;
+  for (;;) {
+    // Four bytes at a time as long as they are plain (measured: half the time of one by one).
+    let controls = 0;
+    while (position + 4 <= end && controls === 0) {
+      controls = controlsIn(words.getInt32(position, true));
+      position += 4;
     }
-    position += 1;
+    if (controls !== 0) position += firstOf(controls) - 4;
+    else while (position < end && isPlain(bytes[position]!)) position++;
+    if (position >= end) return HEAD_INCOMPLETE;
+    if (bytes[position] === CR) break;
+    if (bytes[position] !== TAB) return HEAD_BAD;
+    position++;
   }
-  return HEAD_INCOMPLETE;
+  if (position + 1 === end) return HEAD_INCOMPLETE;
+  return bytes[position + 1] === LF ? position + 2 : HEAD_BAD;
+}
+
+function isPlain(byte: number): boolean {
+  return byte >= SPACE && byte !== DEL;
 }
 
 /** @returns 100–999 from a space and three digits, or -1. */
@@ -360,32 +400,6 @@ function readReason(bytes: Buffer, start: number, end: number): string {
   // The one phrase that nearly every answer has is not made anew each time.
   if (end - start === 2 && bytes[start] === LETTER_O && bytes[start + 1] === LETTER_K) return 'OK';
   return start === end ? '' : bytes.toString('latin1', start, end);
-}
-
-/** Moves the kept stretches together behind the status line. @returns where they end, without the last CR LF. */
-function joinKept(bytes: Buffer, words: DataView, blockStart: number, keptCount: number): number {
-  let end = blockStart;
-  // Measured: moving the bytes together and making one string costs half of joining strings.
-  for (let index = 0; index < keptCount; index += 2) {
-    const from = kept[index]!;
-    const to = kept[index + 1]!;
-    if (from !== end) moveDown(bytes, words, end, from, to);
-    end += to - from;
-  }
-  return end - 2;
-}
-
-/** Moves [from, end) to a lower place. */
-function moveDown(bytes: Buffer, words: DataView, to: number, from: number, end: number): void {
-  // A call, which a line or two are not worth.
-  if (end - from > MOVED_BY_WORDS_MAX) return void bytes.copyWithin(to, from, end);
-  let source = from;
-  let target = to;
-  // Each word is read before it, or the one behind it, is written over.
-  for (; source + 4 <= end; source += 4, target += 4) {
-    words.setInt32(target, words.getInt32(source, true), true);
-  }
-  for (; source < end; source++, target++) bytes[target] = bytes[source]!;
 }
 
 /** Removes the lines whose names Connection listed; rare, so on the string. */

@@ -14,7 +14,8 @@ function read(text: string, before = ''): ResponseHead {
 }
 
 function textOf(head: ResponseHead): string | null {
-  return head.bytes === null ? null : Buffer.from(head.bytes).toString('latin1');
+  const bytes = head.copyForTurn();
+  return bytes === null ? null : Buffer.from(bytes).toString('latin1');
 }
 
 const CASES: readonly (readonly [what: string, head: string, bytes: string])[] = [
