@@ -30,13 +30,12 @@ export interface HeadMemory {
 
 /** One head at a time; the object is used again for the next. */
 export class ReceivedHead {
-  /** All of it, with the empty line, one latin1 character a byte. */
+  /** All of it but the empty line, one latin1 character a byte. */
   text = '';
   methodEnd = 0;
   targetEnd = 0;
-  /** Where the header lines begin, behind the request line, and where the empty line does. */
+  /** Where the header lines begin, behind the request line. */
   linesStart = 0;
-  linesEnd = 0;
   lineCount = 0;
   /** Lines that are not passed on as they stand, in order: start, colon and end (of the value, with what is around it) of each. */
   readonly noted: Int32Array = new Int32Array(3 * LINES_MAX);
@@ -80,10 +79,9 @@ export class ReceivedHead {
       position += 2;
     }
     if (bytes[position + 1] !== LF) return false;
-    this.linesEnd = position;
     this.lineCount = lineCount;
     this.notedCount = notedCount;
-    this.text = latin1Slice.call(bytes, 0, position + 2);
+    this.text = latin1Slice.call(bytes, 0, position);
     return true;
   }
 

@@ -198,11 +198,11 @@ export class RequestReader {
 
   /** Takes over what was received. Most lines are passed on as they stand, many in one piece. */
   private takeHead(): void {
-    const { text, methodEnd, linesStart, linesEnd, noted, notedCount, lineCount } = this.head;
+    const { text, methodEnd, linesStart, noted, notedCount, lineCount } = this.head;
     const method = text.slice(0, methodEnd);
     this.method = method === 'GET' ? 'GET' : method;
     this.splitTarget(text.slice(methodEnd + 1, this.head.targetEnd));
-    this.headerBytes = linesEnd;
+    this.headerBytes = text.length;
     this.headerCount = lineCount;
     let keptFrom = linesStart;
     for (let index = 0; index < notedCount; index += 3) {
@@ -215,7 +215,7 @@ export class RequestReader {
         this.visitLine(text.slice(start, colon), trimmedPart(text, colon + 1, end));
       }
     }
-    if (keptFrom < linesEnd) this.block += text.slice(keptFrom, linesEnd);
+    if (keptFrom < text.length) this.block += text.slice(keptFrom);
     // Host alone was noted, before all others, and as it is written here.
     const isUnchanged =
       notedCount === 3 &&
@@ -223,7 +223,7 @@ export class RequestReader {
       this.hostCount === 1 &&
       this.host.length === noted[2]! - noted[1]! - 2 &&
       text.charCodeAt(noted[1]! + 1) === SPACE;
-    if (isUnchanged) this.received = text.slice(0, linesEnd);
+    if (isUnchanged) this.received = text;
   }
 
   /** Takes a line that is the Host found sound before, to the letter. @returns false: it is another, or an other. */
