@@ -1,7 +1,12 @@
 // What the readers of HTTP/1.1 heads know about single bytes, and how they look at four at a time.
 
-const TAB = 0x09;
-const SPACE = 0x20;
+export const TAB = 0x09;
+export const LF = 0x0a;
+export const CR = 0x0d;
+export const SPACE = 0x20;
+export const COLON = 0x3a;
+export const DEL = 0x7f;
+
 /** Which letter it is, in either case. */
 const LETTER_BITS = 0x1f;
 

@@ -1,5 +1,16 @@
 // The head of a request as it was received, taken apart in one walk over its bytes. On a worker thread.
-import { firstOf, isAmong, lettersByLength, NAME_BYTE, othersIn } from './http1-bytes.ts';
+import {
+  COLON,
+  CR,
+  firstOf,
+  isAmong,
+  lettersByLength,
+  LF,
+  NAME_BYTE,
+  othersIn,
+  SPACE,
+  TAB,
+} from './http1-bytes.ts';
 
 /** No head has more lines: uWebSockets.js takes a hundred. */
 const LINES_MAX = 1024;
@@ -9,12 +20,7 @@ const MARGIN_BYTES = 16;
 // Looked up once: a method of a buffer is far up a long chain of prototypes.
 const { latin1Slice } = Buffer.prototype;
 
-const TAB = 0x09;
-const LF = 0x0a;
-const CR = 0x0d;
-const SPACE = 0x20;
 const NUMBER_SIGN = 0x23;
-const COLON = 0x3a;
 const TILDE = 0x7e;
 // ` HTTP/1.1\r\n` in words of four bytes, the last of which overlaps.
 const VERSION_START = 0x5454_4820;

@@ -2,6 +2,7 @@
 // otherwise, and builds the header block that is sent on: one definition of what is a clean request for both.
 // Runs on a worker thread, synchronously inside the handler's turn: `req` is dead afterwards. One reader a
 // listener, reused for each request.
+import { SPACE } from './http1-bytes.ts';
 import type { HttpRequest } from 'uWebSockets.js';
 import type { ExchangeErrorCode } from '../errors.ts';
 import { type HeadMemory, ReceivedHead } from './received-head.ts';
@@ -62,7 +63,6 @@ export interface HeadBuffer extends HeadMemory {
   holds(req: HttpRequest): boolean;
 }
 
-const SPACE = 0x20;
 const CRLF = '\r\n';
 
 /** The names that isPassedOn() does something about; those of OWN_NAMES in their one proper spelling. */

@@ -4,7 +4,7 @@
 //
 // Strict, because a size read differently by two parties lets one answer run into the next: hex digits
 // only, CR LF only, bounded extensions and trailers. Source: RFC 9112 §7.1.
-import { NAME_BYTE } from '../../http1-bytes.ts';
+import { COLON, CR, DEL, LF, NAME_BYTE, SPACE, TAB } from '../../http1-bytes.ts';
 
 /** Bytes of one chunk's extensions. */
 const EXTENSION_BYTES_MAX = 256;
@@ -18,13 +18,7 @@ const TRAILER_BYTES_MAX = 8192;
 /** Twelve hex digits are 2^48 bytes, far from where a number loses its last digit. */
 const SIZE_DIGITS_MAX = 12;
 
-const TAB = 0x09;
-const LF = 0x0a;
-const CR = 0x0d;
-const SPACE = 0x20;
-const COLON = 0x3a;
 const SEMICOLON = 0x3b;
-const DEL = 0x7f;
 
 const NO_DIGIT = 255;
 const HEX_VALUE = new Uint8Array(256).fill(NO_DIGIT);

@@ -7,12 +7,18 @@ import type { UpstreamHead } from '../engine.ts';
 import { gatherForTurn } from '../../turn-copy.ts';
 import { DROPPED_HEADERS } from '../header-block.ts';
 import {
+  COLON,
   controlsIn,
+  CR,
+  DEL,
   firstOf,
   isAmong,
   KnownText,
   lettersByLength,
+  LF,
   NAME_BYTE,
+  SPACE,
+  TAB,
   trimEnd,
   trimStart,
   wordsOf,
@@ -31,14 +37,8 @@ export const HEAD_BAD = -2;
 /** `HTTP/1.1 200` and a line end. */
 const STATUS_LINE_BYTES_MIN = 14;
 
-const TAB = 0x09;
-const LF = 0x0a;
-const CR = 0x0d;
-const SPACE = 0x20;
 const ZERO = 0x30;
 const NINE = 0x39;
-const COLON = 0x3a;
-const DEL = 0x7f;
 const LETTER_K = 0x4b;
 const LETTER_O = 0x4f;
 

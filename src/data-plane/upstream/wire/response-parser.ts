@@ -3,6 +3,7 @@
 //
 // What the whole read says is known before any of it is handed out: a response that is followed by bytes
 // nobody asked for is refused before its head is passed on, if both came in one read.
+import { LF } from '../../http1-bytes.ts';
 import { CHUNKED_BAD, ChunkedDecoder } from './chunked-decoder.ts';
 import { INTERIM_COUNT_MAX } from '../engine.ts';
 import { trailerBlockOfText } from '../trailers.ts';
@@ -11,7 +12,6 @@ import { HEAD_BAD, HEAD_BYTES_MAX, HEAD_INCOMPLETE, ResponseHead } from './respo
 /** A head of fewer bytes is read again with every byte, so that what is no HTTP is seen at once. */
 const EARLY_BYTES = 64;
 const SPILL_BYTES_INITIAL = 2048;
-const LF = 0x0a;
 
 const Framing = { HEAD: 0, LENGTH: 1, CHUNKED: 2, UNTIL_CLOSE: 3 } as const;
 type Framing = (typeof Framing)[keyof typeof Framing];
