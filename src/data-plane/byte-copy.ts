@@ -12,12 +12,19 @@ let usedBytes = 0;
 
 export function copyOf(bytes: Uint8Array): Uint8Array {
   if (bytes.length > SMALL_BYTES_MAX) return Uint8Array.prototype.slice.call(bytes);
-  if (usedBytes + bytes.length > slab.byteLength) {
+  const copy = roomFor(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+/** Memory of its own for a copy. @returns of this length, not zeroed. */
+export function roomFor(byteCount: number): Uint8Array {
+  if (byteCount > SMALL_BYTES_MAX) return Buffer.allocUnsafeSlow(byteCount);
+  if (usedBytes + byteCount > slab.byteLength) {
     slab = Buffer.allocUnsafeSlow(SLAB_BYTES).buffer;
     usedBytes = 0;
   }
-  const copy = new Uint8Array(slab, usedBytes, bytes.length);
-  copy.set(bytes);
-  usedBytes += bytes.length;
-  return copy;
+  const room = new Uint8Array(slab, usedBytes, byteCount);
+  usedBytes += byteCount;
+  return room;
 }

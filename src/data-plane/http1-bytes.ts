@@ -44,8 +44,8 @@ export class KnownText {
   }
 
   /**
-   * Whether it stands at `start`. The caller has checked the length, and that there are no control bytes: one of them is a
-   * `-` but for the case.
+   * Whether it stands at `start`. The caller has checked the length, and that there are no control bytes but tabs: others
+   * differ from `-` and digits by the bit of the case, too.
    */
   isAt(memory: DataView, start: number): boolean {
     const { words } = this;

@@ -14,7 +14,7 @@ export class RequestBody {
   private readonly current: Attempt;
   private readonly replay: ReplayBuffer = new ReplayBuffer();
   private readonly held: HeldBody = new HeldBody();
-  /** The request has a body; most have none, and nothing is to be done for them. */
+  /** There is a body, and it is not released; most requests have none, and nothing is to be done for them. */
   private isPresent = false;
   private call: UpstreamCall | null = null;
   /** All of it has come from the client. */

@@ -1,6 +1,6 @@
 // Copies of bytes that are valid only during a call, for what is written at the end of the turn. Their memory is used
 // again two turns later: warm in the cache, and nothing for the garbage collector. On a worker thread.
-import { copyOf } from './byte-copy.ts';
+import { copyOf, roomFor } from './byte-copy.ts';
 import { wordsOf } from './http1-bytes.ts';
 import { turnEnd } from './upstream/turn-end.ts';
 
@@ -21,8 +21,8 @@ let arenaTurn = turnEnd.turn;
 let usedBytes = 0;
 
 /**
- * A copy for a `Flushable` that is in this turn's list, or is added to it now: not to be looked at once its flush() has
- * returned.
+ * A copy for who writes it in this turn, or at its end by a `Flushable` that is in the turn's list or is added to it now:
+ * not to be looked at once its flush() has returned.
  */
 export function copyForTurn(bytes: Uint8Array): Uint8Array {
   if (!hasRoom(bytes.length)) return copyOf(bytes);
@@ -43,28 +43,35 @@ export function gatherForTurn(
   count: number,
   byteCount: number,
 ): Uint8Array {
-  const source = wordsOf(bytes);
   const isInArena = hasRoom(byteCount);
-  const memory = isInArena ? arena.memory : new ArrayBuffer(byteCount);
-  const target = isInArena ? arena.words : new DataView(memory);
-  const start = isInArena ? usedBytes : 0;
-  const end = start + byteCount;
-  let to = start;
+  const copy = isInArena ? new Uint8Array(arena.memory, usedBytes, byteCount) : roomFor(byteCount);
+  let to = 0;
   for (let index = 0; index < count; index += 2) {
-    let from = stretches[index]!;
-    const stop = Math.min(stretches[index + 1]!, from + end - to);
-    if (stop - from > MOVED_BY_WORDS_MAX) {
-      bytes.copy(new Uint8Array(memory, to), 0, from, stop);
-      to += stop - from;
-      continue;
+    const from = stretches[index]!;
+    const length = Math.min(stretches[index + 1]! - from, byteCount - to);
+    if (isInArena && length <= MOVED_BY_WORDS_MAX) {
+      copyByWords(wordsOf(bytes), from, arena.words, usedBytes + to, length);
+    } else {
+      copy.set(bytes.subarray(from, from + length), to);
     }
-    for (; from + 4 <= stop; from += 4, to += 4) {
-      target.setInt32(to, source.getInt32(from, true), true);
-    }
-    for (; from < stop; from++, to++) target.setInt8(to, source.getInt8(from));
+    to += length;
   }
-  if (isInArena) usedBytes = end;
-  return new Uint8Array(memory, start, byteCount);
+  if (isInArena) usedBytes += byteCount;
+  return copy;
+}
+
+function copyByWords(
+  source: DataView,
+  from: number,
+  target: DataView,
+  to: number,
+  length: number,
+): void {
+  let done = 0;
+  for (; done + 4 <= length; done += 4) {
+    target.setInt32(to + done, source.getInt32(from + done, true), true);
+  }
+  for (; done < length; done++) target.setInt8(to + done, source.getInt8(from + done));
 }
 
 function hasRoom(byteCount: number): boolean {

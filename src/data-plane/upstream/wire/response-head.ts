@@ -72,6 +72,8 @@ const NOTED_LETTERS = lettersByLength([...DROPPED_HEADERS]);
  * The status line without the version and what follows it is the first stretch.
  */
 const kept = new Int32Array(2 * (HEAD_LINES_MAX + 1));
+/** Goes up with each scan, which makes it another head's. */
+let scanNumber = 0;
 
 const NOTHING = Buffer.alloc(0);
 const { latin1Slice } = Buffer.prototype;
@@ -104,6 +106,7 @@ export class ResponseHead implements UpstreamHead {
   private source: Buffer;
   private lineStart: number;
   private blockStart: number;
+  private ownScan: number;
   private keptCount: number;
   /** Bytes of the kept stretches, without the last CR LF. */
   private keptBytes: number;
@@ -126,6 +129,7 @@ export class ResponseHead implements UpstreamHead {
     this.source = NOTHING;
     this.lineStart = 0;
     this.blockStart = 0;
+    this.ownScan = 0;
     this.keptCount = 0;
     this.keptBytes = 0;
     this.block = '';
@@ -141,8 +145,7 @@ export class ResponseHead implements UpstreamHead {
     const lineBytes = this.blockStart - this.lineStart;
     let block = '';
     if (lineBytes < this.keptBytes) {
-      const bytes = gatherForTurn(this.source, kept, this.keptCount, this.keptBytes);
-      block = latin1Slice.call(bytes, lineBytes, this.keptBytes);
+      block = latin1Slice.call(this.gather(), lineBytes, this.keptBytes);
     }
     if (this.connectionNames !== null) block = removeNamed(block, this.connectionNames);
     this.block = block;
@@ -153,6 +156,13 @@ export class ResponseHead implements UpstreamHead {
     if (!this.isFollowed || this.connectionNames !== null) return null;
     // Who leaves out the reason phrase often leaves out its space, too, which has to be there. Source: RFC 9112 § 4.
     if (this.source[this.lineStart + 3] !== SPACE) return null;
+    return this.gather();
+  }
+
+  private gather(): Uint8Array {
+    // Else a client would get what is another's.
+    if (this.ownScan !== scanNumber)
+      throw new Error('a head was asked for behind the scan of another');
     return gatherForTurn(this.source, kept, this.keptCount, this.keptBytes);
   }
 
@@ -191,6 +201,8 @@ export class ResponseHead implements UpstreamHead {
     this.saysKeepAlive = false;
     this.connectionNames = null;
     const statusStart = start + VERSION.length + 2;
+    scanNumber = (scanNumber + 1) | 0;
+    this.ownScan = scanNumber;
     let keptCount = 0;
     let keptBytes = -2;
     let keepFrom = statusStart;
@@ -348,7 +360,7 @@ function isBeginning(bytes: Buffer, start: number, end: number): boolean {
 function scanValue(bytes: Buffer, words: DataView, start: number, end: number): number {
   let position = start;
   for (;;) {
-    // Four bytes at a time as long as they are plain (measured: half the time of one by one).
+    // Four bytes at a time as long as they are plain.
     let controls = 0;
     while (position + 4 <= end && controls === 0) {
       controls = controlsIn(words.getInt32(position, true));

@@ -59,6 +59,16 @@ test('gives no bytes of a status line without the space that a server must send'
   assert.deepEqual([head.status, head.reason, head.headerBlock], [404, '', 'A: 1']);
 });
 
+test('a head that is asked for behind the scan of another says so, and shows nothing of it', () => {
+  const first = read('HTTP/1.1 200 OK\r\nA: 1\r\nDate: d\r\nB: 2\r\n\r\n');
+  const second = new ResponseHead();
+  const begun = Buffer.from('HTTP/1.1 200 OK\r\nDate: d\r\nC: 3\r\n', 'latin1');
+  assert.equal(second.scan(begun, 0, begun.length), HEAD_INCOMPLETE);
+  first.isFollowed = true;
+  assert.throws(() => first.headerBlock, /behind the scan of another/);
+  assert.throws(() => first.copyForTurn(), /behind the scan of another/);
+});
+
 test('thousands of names in Connection cost one walk over the headers', () => {
   const names = Array.from({ length: 6_000 }, (_, index) => `n${index.toString(36)}`).join(',');
   const lines = Array.from({ length: 150 }, (_, index) => `x${index}: kept\r\n`).join('');
