@@ -159,6 +159,11 @@ export class RequestReader {
   /** Bound once: a closure per request would be garbage per request. */
   private readonly visit = (name: string, value: string): void => this.add(name, value);
 
+  /** Where heads are seen, this one was not: it came in pieces. */
+  get isHeadMissed(): boolean {
+    return this.receiveBuffer !== null && !this.isHeadSeen;
+  }
+
   /**
    * Reads the request.
    * @returns '' or the error to answer with.

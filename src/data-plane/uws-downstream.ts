@@ -539,13 +539,13 @@ export class UwsDownstream implements Downstream, Flushable {
 }
 
 /** Whether what comes after the request may still be part of it, for all that uWS tells. */
-function isEndInDoubt({ method, bodyLength, isHeadSeen, receiveBuffer }: RequestReader): boolean {
+function isEndInDoubt({ method, bodyLength, isHeadSeen, isHeadMissed }: RequestReader): boolean {
   // It reads chunks leniently (it skips two bytes for any line end, takes an empty size for zero) and does not show them.
   if (bodyLength === BODY_CHUNKED) return true;
   if (isHeadSeen) return false;
   // Of other heads it hides what stands behind a header without a name, a length or a coding perhaps. Where heads are seen,
   // others are those that came in pieces. Else all are, and these methods come with a length, were it 0 (RFC 9110 § 8.6).
-  return receiveBuffer !== null || (bodyLength === BODY_NONE && CONTENT_METHODS.has(method));
+  return isHeadMissed || (bodyLength === BODY_NONE && CONTENT_METHODS.has(method));
 }
 
 /** Whether the body is server-sent events, as text. @param block as in UpstreamHead. */

@@ -207,6 +207,7 @@ export class UwsListener implements Listener {
     const downstream = this.pool.pop() ?? new UwsDownstream(this.context, limits, this.pool);
     downstream.attach(res);
     const refusal = this.reader.read(req, limits.headerCount, limits.headerBytes);
+    if (this.reader.isHeadMissed) this.context.counters.addHeadInPieces();
     if (refusal !== '') {
       downstream.answerUnread(refusal, this.reader.method);
       return;

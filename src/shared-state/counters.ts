@@ -2,6 +2,7 @@
 // also not when a worker is replaced; an endpoint's start at 0 when its slot is given to another.
 import {
   COUNTER_WORKER_ERRORS,
+  COUNTER_WORKER_HEADS_IN_PIECES,
   COUNTER_WORKER_REQUESTS,
   ENDPOINT_COUNTERS,
   UPSTREAM_COUNTERS,
@@ -23,6 +24,10 @@ export class Counters {
 
   addRequest(): void {
     this.words[COUNTER_WORKER_REQUESTS]!++;
+  }
+
+  addHeadInPieces(): void {
+    this.words[COUNTER_WORKER_HEADS_IN_PIECES]!++;
   }
 
   /** @param errorIndex place of the code in EXCHANGE_ERRORS. */

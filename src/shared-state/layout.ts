@@ -308,8 +308,9 @@ export const COUNTER_MIRRORS = 13;
 export const COUNTER_MIRRORS_DROPPED = 14;
 export const COUNTER_MIRRORS_FAILED = 15;
 export const UPSTREAM_COUNTERS = 16;
-/** Per worker: requests, connections, then one a code of EXCHANGE_ERRORS in its order. */
+/** Per worker: requests, heads that could not be seen as they came, then one a code of EXCHANGE_ERRORS in its order. */
 export const COUNTER_WORKER_REQUESTS = 0;
+export const COUNTER_WORKER_HEADS_IN_PIECES = 1;
 export const COUNTER_WORKER_ERRORS = 8;
 export const WORKER_COUNTERS = 64;
 

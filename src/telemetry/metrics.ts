@@ -50,6 +50,12 @@ type Row<Report> = readonly [
 
 const WORKERS: readonly Row<WorkerReport>[] = [
   ['requests_total', 'counter', 'Requests received.', (worker) => worker.requests],
+  [
+    'heads_in_pieces_total',
+    'counter',
+    'Requests whose heads came in pieces to uws listeners; their connections end.',
+    (worker) => worker.headsInPieces,
+  ],
   ['active', 'gauge', 'Requests being answered.', (worker) => worker.active],
   [
     'running',

@@ -150,6 +150,8 @@ export interface WorkerReport {
   /** Its event loop has not turned for seconds. */
   readonly stalled: boolean;
   readonly requests: number;
+  /** Of them, on uws listeners: came in pieces, which ends their connections. */
+  readonly headsInPieces: number;
   readonly active: number;
   readonly epoch: number;
   readonly heartbeat: number;

@@ -186,8 +186,9 @@ for (const isTls of [false, true]) {
       'a head that hides a coding': `${GET.replace('GET', 'POST').replace('X-A: b', 'Content-Length: 5\r\n: x\r\nTransfer-Encoding: chunked')}hello`,
       'a handshake that hides a length': HANDSHAKE,
     })) {
-      test(`${name} that came in pieces is the last on its connection`, async (context) => {
-        const { port } = await startProxy(context);
+      test(`${name} that came in pieces is the last on its connection, and counted`, async (context) => {
+        const proxy = await startProxy(context);
+        const { port } = proxy;
         const client = await Client.open(context, port, isTls);
         const other = await Client.open(context, port, isTls);
         seen.length = 0;
@@ -198,6 +199,7 @@ for (const isTls of [false, true]) {
         await client.send(SMUGGLED);
         await client.closed();
         assert.deepEqual(seen, ['/other', '/seen']);
+        assert.equal(proxy.balancer.state().workers[0]!.headsInPieces, 1);
       });
     }
 

@@ -50,6 +50,7 @@ function reading(
     state: 'running',
     stalled: false,
     requests,
+    headsInPieces: 0,
     active: 3,
     epoch: 1,
     heartbeat: 1,
