@@ -18,10 +18,6 @@ for (const character of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
   NAME_BYTE[character.toUpperCase().charCodeAt(0)] = code;
 }
 
-function asciiBytes(text: string): Uint8Array {
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
-}
-
 /** What upper and lower case of a letter have not in common, in each byte of a word. */
 const CASE_BITS = 0x20202020;
 
@@ -30,17 +26,16 @@ export class KnownText {
   readonly length: number;
   /** It in words, the last of which overlaps where its length asks for that; empty for one of less than four bytes. */
   private readonly words: readonly number[];
-  private readonly bytes: Uint8Array;
+  private readonly bytes: Buffer;
 
   /** @param text letters, in lower case, digits and `-`. */
   constructor(text: string) {
     this.length = text.length;
-    this.bytes = asciiBytes(text);
-    const words = wordsOf(this.bytes);
+    this.bytes = Buffer.from(text, 'latin1');
     const starts: number[] = [];
     for (let start = 0; start + 4 <= text.length; start += 4) starts.push(start);
     if (text.length > 4 && text.length % 4 > 0) starts.push(text.length - 4);
-    this.words = starts.map((start) => words.getInt32(start, true));
+    this.words = starts.map((start) => this.bytes.readInt32LE(start));
   }
 
   /**

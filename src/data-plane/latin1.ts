@@ -1,4 +1,7 @@
-// Text on its way to a socket as bytes, one a character. Called by the uws listener, on a worker thread.
+// Texts whose characters are bytes, and bytes as such texts. On a worker thread.
+
+/** Looked up once: a method of a buffer is far up a long chain of prototypes. To be called on the bytes. */
+export const latin1Slice: Buffer['latin1Slice'] = Buffer.prototype.latin1Slice;
 
 const ABOVE = /[^\x00-\xff]/g; // oxlint-disable-line no-control-regex -- all bytes are meant
 

@@ -11,14 +11,12 @@ import {
   SPACE,
   TAB,
 } from './http1-bytes.ts';
+import { latin1Slice } from './latin1.ts';
 
 /** No head has more lines: uWebSockets.js takes a hundred. */
 const LINES_MAX = 1024;
 /** A walk ends so many bytes before its memory does: it looks at four at a time, and at the version as a whole. */
 const MARGIN_BYTES = 16;
-
-// Looked up once: a method of a buffer is far up a long chain of prototypes.
-const { latin1Slice } = Buffer.prototype;
 
 const NUMBER_SIGN = 0x23;
 const TILDE = 0x7e;

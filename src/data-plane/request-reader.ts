@@ -2,9 +2,9 @@
 // otherwise, and builds the header block that is sent on: one definition of what is a clean request for both.
 // Runs on a worker thread, synchronously inside the handler's turn: `req` is dead afterwards. One reader a
 // listener, reused for each request.
-import { SPACE } from './http1-bytes.ts';
 import type { HttpRequest } from 'uWebSockets.js';
 import type { ExchangeErrorCode } from '../errors.ts';
+import { SPACE } from './http1-bytes.ts';
 import { type HeadMemory, ReceivedHead } from './received-head.ts';
 import { trimmedPart } from './upstream/header-block.ts';
 import { BODY_CHUNKED, BODY_NONE, BODY_UPGRADE } from './upstream/engine.ts';

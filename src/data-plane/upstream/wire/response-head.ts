@@ -3,8 +3,9 @@
 //
 // Strict: what two parsers could read differently is refused, because a response that is misread here
 // would give its rest to another client. Source: RFC 9112 §2.2, §5, §6.
-import type { UpstreamHead } from '../engine.ts';
+import { latin1Slice } from '../../latin1.ts';
 import { gatherForTurn } from '../../turn-copy.ts';
+import type { UpstreamHead } from '../engine.ts';
 import { DROPPED_HEADERS } from '../header-block.ts';
 import {
   COLON,
@@ -76,7 +77,6 @@ const kept = new Int32Array(2 * (HEAD_LINES_MAX + 1));
 let scanNumber = 0;
 
 const NOTHING = Buffer.alloc(0);
-const { latin1Slice } = Buffer.prototype;
 
 const KEEP_LINE = 0;
 const REMOVE_LINE = 1;
@@ -106,6 +106,7 @@ export class ResponseHead implements UpstreamHead {
   private source: Buffer;
   private lineStart: number;
   private blockStart: number;
+  /** The scan that they are of. */
   private ownScan: number;
   private keptCount: number;
   /** Bytes of the kept stretches, without the last CR LF. */
@@ -204,6 +205,7 @@ export class ResponseHead implements UpstreamHead {
     scanNumber = (scanNumber + 1) | 0;
     this.ownScan = scanNumber;
     let keptCount = 0;
+    // The last line passed on has no CR LF.
     let keptBytes = -2;
     let keepFrom = statusStart;
     let lineCount = 0;

@@ -3,8 +3,8 @@
 //
 // What the whole read says is known before any of it is handed out: a response that is followed by bytes
 // nobody asked for is refused before its head is passed on, if both came in one read.
-import { LF } from '../../http1-bytes.ts';
 import { CHUNKED_BAD, ChunkedDecoder } from './chunked-decoder.ts';
+import { LF } from '../../http1-bytes.ts';
 import { INTERIM_COUNT_MAX } from '../engine.ts';
 import { trailerBlockOfText } from '../trailers.ts';
 import { HEAD_BAD, HEAD_BYTES_MAX, HEAD_INCOMPLETE, ResponseHead } from './response-head.ts';
